@@ -1,0 +1,159 @@
+//! The first page of every region: what it is, and the words that all of a map shares.
+//!
+//! ```text
+//! word  0       magic "usermap" and a NUL
+//!       1       checksum of words 0 and 2..63 in 63..32 | layout version in 31..0
+//!       2       map_flags | map type            (upper half | lower half)
+//!       3       value_size | key_size
+//!       4       CPU slots | max_entries
+//!       5       map_extra
+//!       6, 7    name
+//!       8, 9    seed of the hash (0 for ZERO_SEED)
+//!      10       words of the region
+//!      11       offset of a spin lock in the value + 1, 0 for none | numa_node
+//!      12       id
+//!      13..63   0
+//!      64       entries, counted (`mem::count`)        each of these on a cache line of its own
+//!      72       elements that came so far (ZERO_SEED)
+//!      80       highest number in the table of writers
+//!      88       where to look for a free node
+//!      96       1 if frozen
+//!     512...    the table of writers (`mem::owner`), then the kind's own parts
+//! ```
+//!
+//! Words 0 to 63 are written once, before anybody else can see the region. Nothing else in a
+//! region is needed to find its way in it: all places follow from the specification.
+
+use crate::abi::{MapType, map_flags};
+use crate::error::{Error, Name, Result};
+use crate::mem::count::Count;
+use crate::mem::owner::{self, Owners};
+use crate::mem::sync::{AtomicU64, Ordering::Relaxed};
+use crate::spec::Spec;
+use std::path::Path;
+
+const MAGIC: u64 = u64::from_le_bytes(*b"usermap\0");
+/// Changes whenever a region of before could be misread.
+pub(crate) const LAYOUT_VERSION: u32 = 1;
+
+/// Words that never change.
+pub(crate) const FIXED: usize = 64;
+const COUNT: usize = 64;
+pub(crate) const STAMP: usize = 72;
+const HIGHEST: usize = 80;
+pub(crate) const HINT: usize = 88;
+pub(crate) const FROZEN: usize = 96;
+// Models are small: every word of theirs is made anew for every order of events.
+const TABLE: usize = if cfg!(loom) { 112 } else { 512 };
+/// Where a kind's own parts start.
+pub(crate) const KIND: usize = TABLE + owner::TABLE;
+
+/// The region's table of writers.
+#[inline(always)]
+pub(crate) fn owners(words: &[AtomicU64]) -> Owners<'_> {
+    Owners::new(&words[TABLE..KIND], &words[HIGHEST])
+}
+
+/// The region's counter of entries.
+#[inline(always)]
+pub(crate) fn count(words: &[AtomicU64], max_entries: u32) -> Count<'_> {
+    Count::new(&words[COUNT], owners(words), max_entries)
+}
+
+/// What a header says.
+#[derive(Clone, Debug)]
+pub(crate) struct Header {
+    pub(crate) spec: Spec,
+    pub(crate) seed: [u64; 2],
+    pub(crate) words: usize,
+    pub(crate) id: u32,
+}
+
+fn pair(low: u32, high: u32) -> u64 {
+    u64::from(high) << 32 | u64::from(low)
+}
+
+fn low(word: u64) -> u32 {
+    word as u32
+}
+
+fn high(word: u64) -> u32 {
+    (word >> 32) as u32
+}
+
+impl Header {
+    /// The seed as the hash takes it.
+    pub(crate) fn hash_seed(&self) -> Option<[u64; 2]> {
+        (!self.spec.has(map_flags::ZERO_SEED)).then_some(self.seed)
+    }
+
+    fn encode(&self) -> [u64; FIXED] {
+        let spec = &self.spec;
+        let (first, second) = spec.name.bytes().split_at(8);
+        let mut words = [0; FIXED];
+        words[0] = MAGIC;
+        words[2] = pair(spec.map_type as u32, spec.flags);
+        words[3] = pair(spec.key_size, spec.value_size);
+        words[4] = pair(spec.max_entries, spec.cpus);
+        words[5] = spec.map_extra;
+        words[6] = crate::mem::bytes::word_of(first);
+        words[7] = crate::mem::bytes::word_of(second);
+        words[8] = self.seed[0];
+        words[9] = self.seed[1];
+        words[10] = self.words as u64;
+        words[11] = pair(spec.numa_node, spec.spin_lock.map_or(0, |offset| offset + 1));
+        words[12] = u64::from(self.id);
+        words[1] = pair(LAYOUT_VERSION, checksum(&words));
+        words
+    }
+
+    /// Writes it into a new region.
+    pub(crate) fn write(&self, region: &[AtomicU64]) {
+        for (to, from) in region.iter().zip(self.encode()) {
+            to.store(from, Relaxed);
+        }
+    }
+
+    /// Reads it from the start of a file.
+    pub(crate) fn read(words: &[u64; FIXED], path: &Path) -> Result<Header> {
+        let bad = |why| Err(Error::not_a_map(path, why));
+        if words[0] != MAGIC {
+            return bad("it does not start as a map does");
+        }
+        if low(words[1]) != LAYOUT_VERSION {
+            return bad("its layout is of another version of usermap");
+        }
+        if high(words[1]) != checksum(words) {
+            return bad("its header is damaged: the checksum differs");
+        }
+        let Some(map_type) = MapType::from_id(low(words[2])) else {
+            return bad("its kind is unknown");
+        };
+        let name: Vec<u8> =
+            [words[6], words[7]].iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let spec = Spec {
+            flags: high(words[2]),
+            numa_node: low(words[11]),
+            map_extra: words[5],
+            name: Name::from_bytes(&name)
+                .map_err(|_| Error::not_a_map(path, "its name is impossible"))?,
+            cpus: high(words[4]),
+            spin_lock: high(words[11]).checked_sub(1),
+            ..Spec::new(map_type, low(words[3]), high(words[3]), low(words[4]))
+        };
+        let Ok(size) = usize::try_from(words[10]) else { return bad("its size is impossible") };
+        Ok(Header { spec, seed: [words[8], words[9]], words: size, id: low(words[12]) })
+    }
+}
+
+/// FNV-1a over the words, folded to 32 bits.
+fn checksum(words: &[u64; FIXED]) -> u32 {
+    let sum = words.iter().enumerate().filter(|(index, _)| *index != 1).fold(
+        0xcbf2_9ce4_8422_2325_u64,
+        |sum, (_, word)| {
+            let sum = (sum ^ word).wrapping_mul(0x0100_0000_01b3);
+            sum ^ sum >> 32
+        },
+    );
+    (sum ^ sum >> 32) as u32
+}

@@ -1,0 +1,448 @@
+//! Updates, deletions and increments: lock the bucket, prepare, commit with one store.
+
+use super::bucket::{
+    FREE, LINKED, Link, OCCUPIED, REMOVED, TAKEN, next_in_head, next_in_node, set_tag,
+};
+use super::{Hash, Locked, PLACES, Presence, Slot, USED_PLACES, Value, hashing};
+use crate::error::Reason;
+use crate::header;
+use crate::kind::redo::{ALL_CPUS, changed};
+use crate::mem::bytes;
+use crate::mem::owner::{self, Intent, Operation, Patience, Writer, holder};
+use crate::mem::sync::{AtomicU64, Ordering::*, fence};
+
+/// A linked node's word. It keeps who linked it: only by that can a node that a dead writer
+/// filled be told from one that it had merely found free.
+fn linked_word(writer: Writer<'_>, tag: u8, next: u32) -> u64 {
+    LINKED | u64::from(writer.number) << 52 | u64::from(tag) << 32 | u64::from(next)
+}
+
+impl<'r> Hash<'r> {
+    /// `BPF_MAP_UPDATE_ELEM`.
+    #[inline(always)]
+    pub(crate) fn update(
+        &self,
+        writer: Writer<'_>,
+        key: &[u8],
+        value: Value<'_>,
+        presence: Presence,
+    ) -> Result<(), Reason> {
+        let hash = self.geometry.hash(key);
+        let (mut locked, found) = self.lock_and_find(writer, hash, key)?;
+        let refused = match found {
+            Some(_) if presence == Presence::Absent => Reason::Exists,
+            None if presence == Presence::Present => Reason::NotFound,
+            Some(slot) if self.geometry.per_cpu => {
+                self.replace_in_place(locked, slot, value);
+                return Ok(());
+            }
+            Some(slot) => match self.place_of(&locked, slot) {
+                Some(place) => return self.replace(locked, hash, key, place, value),
+                None => return self.replace_node(locked, hash, key, slot, value),
+            },
+            None => match self.insert(&mut locked, hash, key, value) {
+                Ok(()) => return Ok(()),
+                Err(reason) => reason,
+            },
+        };
+        self.unlock(locked);
+        Err(refused)
+    }
+
+    /// `BPF_MAP_DELETE_ELEM`; `take` gets the entry's slot while it is still there, and is locked.
+    #[inline(always)]
+    pub(crate) fn delete(
+        &self,
+        writer: Writer<'_>,
+        key: &[u8],
+        take: impl FnOnce(&Hash<'r>, Slot),
+    ) -> Result<(), Reason> {
+        let hash = self.geometry.hash(key);
+        let (mut locked, found) = self.lock_and_find(writer, hash, key)?;
+        let Some(slot) = found else {
+            self.unlock(locked);
+            return Err(Reason::NotFound);
+        };
+        take(self, slot);
+        let Some(place) = self.place_of(&locked, slot) else {
+            return self.delete_node(locked, slot);
+        };
+        let count = self.count();
+        locked.intent = count.announce(writer, locked.intent, Operation::Delete);
+        locked.head[0].store(changed(locked.word) & !(1 << place), Release);
+        count.apply(writer, locked.intent);
+        writer.end(locked.intent);
+        Ok(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn delete_node(&self, mut locked: Locked<'_>, slot: Slot) -> Result<(), Reason> {
+        let (writer, count) = (locked.writer, self.count());
+        let (number, node, link) = match self.node_of(&locked, slot) {
+            Ok(found) => found,
+            Err(reason) => {
+                self.unlock(locked);
+                return Err(reason);
+            }
+        };
+        // Told before it is announced: whoever cleans up tells by it what was done.
+        writer.word(owner::REMOVED).store(u64::from(number), Release);
+        locked.intent = count.announce(writer, locked.intent, Operation::Delete);
+        link.lead_to(next_in_node(node.load(Relaxed)));
+        self.give_up(&locked, node);
+        count.apply(writer, locked.intent);
+        self.free_removed(writer, node);
+        writer.end(locked.intent);
+        Ok(())
+    }
+
+    /// Adds to the number that is an entry's value (on one CPU slot), and gives the sum. Makes an
+    /// absent entry with `delta`.
+    #[inline(always)]
+    pub(crate) fn add(
+        &self,
+        writer: Writer<'_>,
+        key: &[u8],
+        cpu: u32,
+        width: usize,
+        delta: u64,
+        presence: Presence,
+    ) -> Result<u64, Reason> {
+        let hash = self.geometry.hash(key);
+        let (mut locked, found) = self.lock_and_find(writer, hash, key)?;
+        let outcome = match found {
+            Some(_) if presence == Presence::Absent => Err(Reason::Exists),
+            Some(slot) => Ok(bytes::add(&self.value(slot, cpu)[0], 0, width, delta)),
+            None if presence == Presence::Present => Err(Reason::NotFound),
+            None => {
+                let mut number = [0; 8];
+                bytes::narrow(delta, &mut number[..width]);
+                let value = match self.geometry.per_cpu {
+                    true => Value::OneCpu(cpu, &number[..width]),
+                    false => Value::Whole(&number[..width]),
+                };
+                match self.insert(&mut locked, hash, key, value) {
+                    Ok(()) => return Ok(bytes::widen(&number[..width])),
+                    Err(reason) => Err(reason),
+                }
+            }
+        };
+        // One word changed, at most, which is its own commit: the version can stay.
+        self.unlock(locked);
+        outcome
+    }
+
+    /// Finds a key and locks its bucket, in this order: the exchange that takes the lock checks at
+    /// the same time that nothing changed since, and its wait for the memory overlaps the find's.
+    #[inline(always)]
+    fn lock_and_find<'w>(
+        &self,
+        writer: Writer<'w>,
+        hash: hashing::Hash,
+        key: &[u8],
+    ) -> Result<(Locked<'w>, Option<Slot>), Reason>
+    where
+        'r: 'w,
+    {
+        let head = self.head(hash.bucket);
+        let intent = writer.begin(hash.bucket)?;
+        let word = head[0].load(Acquire);
+        if holder(word) == 0
+            && let Ok(found) = self.find(head, hash, key, word)
+        {
+            let taken = word | u64::from(writer.number) << 52;
+            if head[0].compare_exchange(word, taken, AcqRel, Relaxed).is_ok() {
+                // For readers that see a store to a free place: they see what freed it, too.
+                fence(Release);
+                return Ok((Locked { writer, intent, head, word, bucket: hash.bucket }, found));
+            }
+        }
+        self.wait_and_find(writer, intent, hash, key)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wait_and_find<'w>(
+        &self,
+        writer: Writer<'w>,
+        intent: Intent,
+        hash: hashing::Hash,
+        key: &[u8],
+    ) -> Result<(Locked<'w>, Option<Slot>), Reason>
+    where
+        'r: 'w,
+    {
+        let head = self.head(hash.bucket);
+        let word = match self.owners().lock(&head[0], writer, self) {
+            Ok(word) => word,
+            Err(reason) => {
+                writer.end(intent);
+                return Err(reason);
+            }
+        };
+        fence(Release);
+        let locked = Locked { writer, intent, head, word, bucket: hash.bucket };
+        match self.find(head, hash, key, word) {
+            Ok(found) => Ok((locked, found)),
+            Err(reason) => {
+                self.unlock(locked);
+                Err(reason)
+            }
+        }
+    }
+
+    /// The place that a slot is in its bucket; nothing for a node.
+    #[inline(always)]
+    fn place_of(&self, locked: &Locked<'_>, slot: Slot) -> Option<u32> {
+        let place = slot.wrapping_sub(self.slot_of_place(locked.bucket, 0));
+        (place < PLACES as u64).then_some(place as u32)
+    }
+
+    /// The node that a slot is, in a bucket that is locked: its number + 1, and the link to it.
+    fn node_of(
+        &self,
+        locked: &Locked<'_>,
+        slot: Slot,
+    ) -> Result<(u32, &'r AtomicU64, Link<'r>), Reason> {
+        let number = slot.wrapping_sub(self.slot_of_node(1)) as u32 + 1;
+        let link = self.link_to(locked.bucket, number)?;
+        let link = link.ok_or(Reason::Corrupt("a node left a locked chain"))?;
+        Ok((number, self.node(number)?, link))
+    }
+
+    /// Releases the lock; nothing that readers compare has changed.
+    #[inline(always)]
+    fn unlock(&self, locked: Locked<'_>) {
+        locked.head[0].store(locked.word, Release);
+        locked.writer.end(locked.intent);
+    }
+
+    /// Puts an entry into a slot that nobody can see yet.
+    #[inline(always)]
+    fn fill(&self, slot: Slot, key: &[u8], value: Value<'_>) {
+        if let Some(stamp) = self.stamp(slot) {
+            stamp.store(self.words[header::STAMP].fetch_add(1, Relaxed), Relaxed);
+        }
+        let value_on = |cpu| self.value(slot, cpu);
+        match value {
+            Value::Whole(value) => {
+                let (key_words, value_words) = self.entry(slot, key.len(), value.len());
+                bytes::store(key_words, key);
+                bytes::store(value_words, value);
+            }
+            Value::AllCpus(value) => {
+                bytes::store(self.key(slot), key);
+                let each = self.geometry.redo.value_words * 8;
+                for (cpu, value) in value.chunks(each).enumerate() {
+                    bytes::store(value_on(cpu as u32), value);
+                }
+            }
+            Value::OneCpu(own, value) => {
+                bytes::store(self.key(slot), key);
+                for cpu in 0..self.geometry.redo.cpus {
+                    match cpu == own {
+                        true => bytes::store(value_on(cpu), value),
+                        false => bytes::zero(value_on(cpu), value.len()),
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn insert(
+        &self,
+        locked: &mut Locked<'_>,
+        hash: hashing::Hash,
+        key: &[u8],
+        value: Value<'_>,
+    ) -> Result<(), Reason> {
+        let occupied = locked.word & OCCUPIED;
+        if occupied.count_ones() >= USED_PLACES {
+            return self.insert_node(locked, hash, key, value);
+        }
+        self.count_one_more(locked)?;
+        let place = occupied.trailing_ones();
+        self.fill(self.slot_of_place(hash.bucket, place), key, value);
+        set_tag(locked.head, place, hash.tag);
+        locked.head[0].store(changed(locked.word) | 1 << place, Release);
+        locked.writer.end(locked.intent);
+        Ok(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn insert_node(
+        &self,
+        locked: &mut Locked<'_>,
+        hash: hashing::Hash,
+        key: &[u8],
+        value: Value<'_>,
+    ) -> Result<(), Reason> {
+        let writer = locked.writer;
+        let (number, node) = self.take_node(locked)?;
+        if let Err(reason) = self.count_one_more(locked) {
+            node.store(FREE, Release);
+            writer.word(owner::CREATED).store(0, Release);
+            return Err(reason);
+        }
+        self.fill(self.slot_of_node(number), key, value);
+        let next = next_in_head(locked.head[3].load(Relaxed));
+        node.store(linked_word(writer, hash.tag, next), Release);
+        Link::Head(&locked.head[3]).lead_to(number);
+        locked.head[0].store(changed(locked.word), Release);
+        writer.word(owner::CREATED).store(0, Release);
+        writer.end(locked.intent);
+        Ok(())
+    }
+
+    /// Announces an insertion and counts it, unless the map is full.
+    #[inline(always)]
+    fn count_one_more(&self, locked: &mut Locked<'_>) -> Result<(), Reason> {
+        let (writer, count) = (locked.writer, self.count());
+        loop {
+            locked.intent = count.announce(writer, locked.intent, Operation::Insert);
+            if count.apply(writer, locked.intent) {
+                return Ok(());
+            }
+            locked.intent = locked.intent.becoming(Operation::Locked);
+            writer.intend(locked.intent);
+            if count.is_full(writer, self)? {
+                return Err(Reason::Full { max_entries: self.geometry.max_entries });
+            }
+        }
+    }
+
+    /// Replaces an entry by another one with the same key, so that pointers to the old one keep
+    /// the old value (as `htab_map_update_elem` does).
+    #[inline(always)]
+    fn replace(
+        &self,
+        locked: Locked<'_>,
+        hash: hashing::Hash,
+        key: &[u8],
+        old: u32,
+        value: Value<'_>,
+    ) -> Result<(), Reason> {
+        // Inserts leave a place free; damage may not have.
+        let free = (locked.word & OCCUPIED).trailing_ones();
+        if free as usize >= PLACES {
+            self.unlock(locked);
+            return Err(Reason::Corrupt("a bucket has no free place"));
+        }
+        self.fill(self.slot_of_place(hash.bucket, free), key, value);
+        set_tag(locked.head, free, hash.tag);
+        locked.head[0].store(changed(locked.word) & !(1 << old) | 1 << free, Release);
+        locked.writer.end(locked.intent);
+        Ok(())
+    }
+
+    /// The same for an entry in a node.
+    #[cold]
+    #[inline(never)]
+    fn replace_node(
+        &self,
+        locked: Locked<'_>,
+        hash: hashing::Hash,
+        key: &[u8],
+        slot: Slot,
+        value: Value<'_>,
+    ) -> Result<(), Reason> {
+        let writer = locked.writer;
+        let taken = self.node_of(&locked, slot).and_then(|old| Ok((old, self.take_node(&locked)?)));
+        let ((old, old_node, link), (number, node)) = match taken {
+            Ok(taken) => taken,
+            Err(reason) => {
+                self.unlock(locked);
+                return Err(reason);
+            }
+        };
+        self.fill(self.slot_of_node(number), key, value);
+        let next = next_in_node(old_node.load(Relaxed));
+        node.store(linked_word(writer, hash.tag, next), Release);
+        writer.word(owner::REMOVED).store(u64::from(old), Release);
+        link.lead_to(number);
+        self.give_up(&locked, old_node);
+        self.free_removed(writer, old_node);
+        writer.word(owner::CREATED).store(0, Release);
+        writer.end(locked.intent);
+        Ok(())
+    }
+
+    /// Changes the value of a per-CPU entry where it is (as `pcpu_copy_value` does).
+    fn replace_in_place(&self, locked: Locked<'_>, slot: Slot, value: Value<'_>) {
+        let redo = &self.geometry.redo;
+        let (cpu, value) = match value {
+            Value::OneCpu(cpu, value) => (cpu, value),
+            Value::AllCpus(value) if redo.cpus > 1 => (ALL_CPUS, value),
+            Value::AllCpus(value) | Value::Whole(value) => (0, value),
+        };
+        if value.len() <= 8 {
+            bytes::store(self.value(slot, cpu), value);
+            self.unlock(locked);
+            return;
+        }
+        let lock = &locked.head[0];
+        redo.write(self.words, lock, locked.writer, slot as usize, cpu, value);
+        lock.store(changed(locked.word), Release);
+        locked.writer.word(owner::CREATED).store(0, Release);
+        locked.writer.end(locked.intent);
+    }
+
+    /// Takes a free node, told in the writer's record before it is taken.
+    #[cold]
+    fn take_node(&self, locked: &Locked<'_>) -> Result<(u32, &'r AtomicU64), Reason> {
+        let nodes = self.geometry.nodes;
+        let mut patience = Patience::new();
+        loop {
+            let start = self.words[header::HINT].load(Relaxed) as u32;
+            for step in 0..nodes {
+                let number = ((u64::from(start) + u64::from(step)) % u64::from(nodes)) as u32 + 1;
+                let node = self.node(number)?;
+                if node.load(Relaxed) != FREE {
+                    continue;
+                }
+                locked.writer.word(owner::CREATED).store(u64::from(number), Release);
+                let taken = TAKEN | u64::from(locked.writer.number) << 52;
+                if node.compare_exchange(FREE, taken, AcqRel, Relaxed).is_ok() {
+                    // As when the lock is taken: for readers that are still on the node.
+                    fence(Release);
+                    self.words[header::HINT].store(u64::from(number), Relaxed);
+                    return Ok((number, node));
+                }
+            }
+            locked.writer.word(owner::CREATED).store(0, Release);
+            // There is a node for every entry: what is missing, dead owners have.
+            if nodes == 0 || patience.wait()? {
+                for other in self.owners().taken() {
+                    self.owners().recover(other, self)?;
+                }
+            }
+            if nodes == 0 {
+                return Err(Reason::Corrupt("a bucket is fuller than the map"));
+            }
+        }
+    }
+
+    /// Marks a node that was unlinked as its remover's to free, and releases the lock. Readers may
+    /// be on the node and must not take it for the chain's end, so they get a new version first.
+    fn give_up(&self, locked: &Locked<'_>, node: &AtomicU64) {
+        let released = changed(locked.word);
+        let owner = u64::from(locked.writer.number) << 52;
+        locked.head[0].store(released | owner, Release);
+        let next = next_in_node(node.load(Relaxed));
+        node.store(REMOVED | owner | u64::from(next), Release);
+        locked.head[0].store(released, Release);
+    }
+
+    /// Frees a node that was given up, unless that has been done.
+    fn free_removed(&self, writer: Writer<'_>, node: &AtomicU64) {
+        let word = node.load(Relaxed);
+        let own = REMOVED | u64::from(writer.number) << 52;
+        if word & !0xff_ffff_ffff == own {
+            let _ = node.compare_exchange(word, FREE, AcqRel, Relaxed);
+        }
+        writer.word(owner::REMOVED).store(0, Release);
+    }
+}

@@ -1,0 +1,236 @@
+//! Hash maps: `HASH` and `PERCPU_HASH`.
+//!
+//! # Layout
+//!
+//! ```text
+//! control (programs cannot reach it)
+//!   heads    4 words a bucket:
+//!              0  lock: holder 63..52 | version 51..21 | redo 20 | occupied 19..0
+//!              1  tags of places 0..7      2  tags of places 8..15
+//!              3  tags of places 16..19 in 31..0 | first overflow node + 1 in 63..32
+//!   nodes    1 word an overflow node: owner 63..52 | state 41..40 | tag 39..32 | next + 1 in 31..0
+//!   stamps   ZERO_SEED only: 1 word a place, when the element came
+//!   redo     PERCPU_HASH only: a buffer a writer (`kind::redo`)
+//! entries (a new page)
+//!   HASH          key, value; each rounded up to 8 bytes; 20 places a bucket, then the nodes'
+//!   PERCPU_HASH   all keys, then CPU 0's values, then CPU 1's, ...
+//! ```
+//!
+//! There is a bucket for every 13 entries, so few ever overflow; the rest goes to nodes, of which
+//! there are as many as it takes for keys that all fall into one bucket. All zeros is an empty map.
+//!
+//! # States and locking
+//!
+//! A place of a bucket holds an entry if its bit in `occupied` is set, a node if it is linked. An
+//! entry that is visible never changes, except for values that are changed in place: through
+//! pointers, by increments (one word), and per CPU (one word, or by redo). A writer locks the
+//! bucket, prepares a free place or node, and commits with one store:
+//!
+//! | change | commit |
+//! |---|---|
+//! | insert into a place, replace there, delete there | the lock word: occupied, next version, free |
+//! | insert a node, replace it, delete it | the link to it |
+//! | change in place | the word, or the redo bit |
+//!
+//! Inserts leave one place free, so that a replacement always has a place to go to. Every commit
+//! but one-word changes in place is followed by a new version before anything can be used again,
+//! so a reader that finds the version unchanged after it copied has read one entry, whole. Readers
+//! never wait: they start again only when a change was committed meanwhile.
+
+mod bucket;
+mod change;
+mod hashing;
+mod read;
+mod repair;
+#[cfg(test)]
+mod soundness;
+mod walk;
+
+pub(crate) use walk::{Snapshot, Want};
+
+use super::{Extent, redo::Redo};
+use crate::error::Reason;
+use crate::header;
+use crate::mem::count::Count;
+use crate::mem::owner::{self, Owners, Writer};
+use crate::mem::sync::AtomicU64;
+use crate::spec::Spec;
+
+/// Places of a bucket.
+pub(crate) const PLACES: usize = 20;
+/// How many of them inserts use; in models one, so that the second entry comes into a node.
+const USED_PLACES: u32 = if cfg!(loom) { 1 } else { 19 };
+/// Words of a bucket's head.
+const HEAD: usize = 4;
+
+/// Where the parts of a hash map are, and how its keys are hashed.
+#[derive(Clone, Debug)]
+pub(crate) struct Geometry {
+    key_size: usize,
+    key_words: usize,
+    pub(crate) value_bytes: usize,
+    max_entries: u32,
+    kernel_buckets: u64,
+    kernel_bits: u32,
+    buckets: u32,
+    nodes: u32,
+    /// `None` for `ZERO_SEED`.
+    seed: Option<[u64; 2]>,
+    per_cpu: bool,
+    heads: usize,
+    node_words: usize,
+    stamps: usize,
+    /// Word of the first key, and words from one to the next.
+    keys: usize,
+    key_stride: usize,
+    /// Values, and redo buffers where there are any.
+    pub(crate) redo: Redo,
+}
+
+impl Geometry {
+    /// The geometry of a map of this specification, from word `start` on; and all words in all.
+    /// Nothing if that is more than a file can have.
+    pub(crate) fn new(
+        spec: &Spec,
+        seed: Option<[u64; 2]>,
+        start: u64,
+    ) -> Option<(Geometry, usize)> {
+        let key_words = u64::from(spec.key_size).div_ceil(8);
+        let value_words = u64::from(spec.value_size).div_ceil(8);
+        let per_cpu = spec.map_type.is_per_cpu();
+        let cpus = if per_cpu { spec.cpus } else { 1 };
+        let kernel_buckets = u64::from(spec.max_entries).next_power_of_two();
+        let buckets = match cfg!(loom) {
+            true => u64::from(spec.max_entries),
+            false => (u64::from(spec.max_entries) * 3).div_ceil(PLACES as u64 * 2),
+        };
+        // Replacing a node takes another one for a moment, for every writer at once.
+        let spare = u64::from(owner::LIMIT).min(u64::from(spec.max_entries));
+        let nodes = match u64::from(spec.max_entries).checked_sub(u64::from(USED_PLACES)) {
+            // A bucket that inserts may not fill any more has all entries that there can be.
+            None => 0,
+            Some(nodes) => nodes + spare,
+        };
+        let places = buckets * PLACES as u64 + nodes;
+
+        let mut extent = Extent::from(start);
+        let heads = extent.take(buckets, HEAD as u64);
+        let node_words = extent.take(nodes, 1);
+        let stamps = extent.take(if seed.is_none() { places } else { 0 }, 1);
+        let buffer_words = if per_cpu { value_words * u64::from(cpus) } else { 0 };
+        let buffers = extent.take(u64::from(owner::LIMIT) + 1, buffer_words);
+        extent.page();
+        let key_stride = if per_cpu { key_words } else { key_words + value_words };
+        let keys = extent.take(places, key_stride);
+        let (values, stride, plane) = if per_cpu {
+            extent.page();
+            let plane = places.checked_mul(value_words)?.next_multiple_of(super::PAGE_WORDS);
+            (extent.take(u64::from(cpus), plane), value_words, plane)
+        } else {
+            (keys + key_words as usize, key_stride, 0)
+        };
+        let words = extent.total()?;
+        let redo = Redo {
+            buffers,
+            buffer_words: buffer_words as usize,
+            values,
+            stride: stride as usize,
+            value_words: value_words as usize,
+            plane: plane as usize,
+            cpus,
+            entries: places,
+            spin_lock: None,
+        };
+        let geometry = Geometry {
+            key_size: spec.key_size as usize,
+            key_words: key_words as usize,
+            value_bytes: spec.value_bytes(cpus) as usize,
+            max_entries: spec.max_entries,
+            kernel_buckets,
+            kernel_bits: kernel_buckets.trailing_zeros(),
+            buckets: u32::try_from(buckets).ok()?,
+            nodes: u32::try_from(nodes).ok()?,
+            seed,
+            per_cpu,
+            heads,
+            node_words,
+            stamps,
+            keys,
+            key_stride: key_stride as usize,
+            redo,
+        };
+        Some((geometry, words))
+    }
+
+    /// Buckets as the kernel has them: what batch tokens count.
+    pub(crate) fn kernel_buckets(&self) -> u64 {
+        self.kernel_buckets
+    }
+}
+
+/// A hash map in a region.
+#[derive(Clone, Copy)]
+pub(crate) struct Hash<'r> {
+    pub(crate) words: &'r [AtomicU64],
+    pub(crate) geometry: &'r Geometry,
+}
+
+impl<'r> Hash<'r> {
+    /// The number of entries.
+    #[inline(always)]
+    pub(crate) fn count(&self) -> Count<'r> {
+        header::count(self.words, self.geometry.max_entries)
+    }
+
+    #[inline(always)]
+    fn owners(&self) -> Owners<'r> {
+        header::owners(self.words)
+    }
+}
+
+/// A place of a bucket, or a node, as one number: places of all buckets first.
+pub(crate) type Slot = u64;
+
+/// What an update writes, and to which CPU slots.
+#[derive(Clone, Copy)]
+pub(crate) enum Value<'v> {
+    /// The value of a map that is not per CPU.
+    Whole(&'v [u8]),
+    /// All slots' values, each rounded up to 8 bytes.
+    AllCpus(&'v [u8]),
+    /// One slot's; a new entry's other slots become 0.
+    OneCpu(u32, &'v [u8]),
+}
+
+/// Whether a key must be there, must not, or may.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// `BPF_ANY`
+    Any,
+    /// `BPF_NOEXIST`
+    Absent,
+    /// `BPF_EXIST`
+    Present,
+}
+
+impl Presence {
+    /// Of an update's flags, without `BPF_F_LOCK`.
+    pub(crate) fn from_flags(flags: u64) -> Result<Presence, Reason> {
+        match flags {
+            crate::abi::BPF_ANY => Ok(Presence::Any),
+            crate::abi::BPF_NOEXIST => Ok(Presence::Absent),
+            crate::abi::BPF_EXIST => Ok(Presence::Present),
+            flags => Err(Reason::Flags { flags }),
+        }
+    }
+}
+
+/// The thread that writes, and the bucket that it has locked.
+struct Locked<'w> {
+    writer: Writer<'w>,
+    intent: owner::Intent,
+    head: &'w bucket::Head,
+    bucket: u32,
+    /// The lock word as it was when free.
+    word: u64,
+}

@@ -1,0 +1,35 @@
+//! What is true of a hash map that nobody is writing to, for tests.
+
+use super::Hash;
+use super::bucket::{FREE, LINKED, OCCUPIED, STATE};
+use crate::kind::redo::REDO;
+use crate::mem::owner::holder;
+use crate::mem::sync::Ordering::*;
+use std::collections::BTreeSet;
+
+impl Hash<'_> {
+    /// Panics unless all locks are free, every node is either free or in one chain, and the count
+    /// is the number of entries.
+    pub(crate) fn check_order(&self) {
+        let (mut linked, mut entries) = (BTreeSet::new(), 0);
+        for bucket in 0..self.geometry.buckets {
+            let word = self.head(bucket)[0].load(Acquire);
+            assert_eq!(holder(word), 0, "bucket {bucket} is locked");
+            assert_eq!(word & REDO, 0, "bucket {bucket} is being redone");
+            entries += (word & OCCUPIED).count_ones();
+            let stopped = self.chain(bucket, |_, number, node| {
+                assert_eq!(node & STATE, LINKED, "node {number} is in a chain");
+                assert!(linked.insert(number), "node {number} is in two chains");
+                None::<()>
+            });
+            assert_eq!(stopped, Ok(None));
+        }
+        for number in 1..=self.geometry.nodes {
+            if !linked.contains(&number) {
+                let word = self.node(number).map(|node| node.load(Acquire));
+                assert_eq!(word, Ok(FREE), "node {number} is lost");
+            }
+        }
+        assert_eq!(self.count().get(), entries + linked.len() as u32, "the count");
+    }
+}

@@ -1,0 +1,16 @@
+//! Memory that other processes may change at any time, and the locks in it that survive the
+//! death of whoever holds them. All `unsafe` code of this crate is below here.
+
+#![allow(unsafe_code)]
+
+pub(crate) mod bytes;
+pub(crate) mod count;
+#[cfg(test)]
+pub(crate) mod mortal;
+pub(crate) mod owner;
+pub(crate) mod process;
+pub(crate) mod region;
+pub(crate) mod sync;
+pub(crate) mod tags;
+
+pub(crate) use region::Region;

@@ -1,0 +1,399 @@
+//! Locks that survive the death of their holder.
+//!
+//! A region has a table of writers. A thread that writes to the map takes a record in it, once,
+//! and keeps it; its number (1 to [`LIMIT`]) is what it puts into a lock. A record is 8 words:
+//!
+//! ```text
+//! 0 identity   who has the record (`process::identity`), 0 if nobody
+//! 1 intent     operation in bits 63..60, sequence in 51..32, number of the lock in 31..0
+//! 2 counted    sequence of the last of its counts that somebody wrote over (see `count`)
+//! 3 created    a node taken by the operation, or the target of a redo
+//! 4 removed    a node given up by the operation
+//! 5 mappings   writable mappings of the values that the process holds
+//! 6, 7         unused
+//! ```
+//!
+//! A lock is the upper 12 bits of a word, 0 when free; the other 52 belong to whatever the lock
+//! protects. The intent is written before the lock is taken and cleared after it is released, so
+//! whoever waits for a lock of a dead process finds there what to complete or undo
+//! ([`Repair`]). Cleaning up is idempotent: if whoever does it dies too, the next one carries on.
+
+use super::process;
+use super::sync::{AtomicU64, Ordering::*, spin_loop};
+use crate::error::Reason;
+
+/// Threads that can write to one map at the same time.
+pub(crate) const LIMIT: u32 = if cfg!(loom) {
+    3
+} else if cfg!(miri) {
+    15
+} else {
+    1023
+};
+/// Words of a record.
+pub(crate) const RECORD: usize = 8;
+/// Words of the table; record 0 is not used.
+pub(crate) const TABLE: usize = (LIMIT as usize + 1) * RECORD;
+
+const OWNER_SHIFT: u32 = 52;
+/// The bits of a lock word that belong to what the lock protects.
+pub(crate) const PAYLOAD: u64 = (1 << OWNER_SHIFT) - 1;
+
+const IDENTITY: usize = 0;
+const INTENT: usize = 1;
+pub(crate) const COUNTED: usize = 2;
+pub(crate) const CREATED: usize = 3;
+pub(crate) const REMOVED: usize = 4;
+const MAPPINGS: usize = 5;
+
+/// Number of the lock's holder, 0 if it is free.
+#[inline(always)]
+pub(crate) fn holder(word: u64) -> u32 {
+    (word >> OWNER_SHIFT) as u32
+}
+
+/// What an owner is doing, for whoever has to clean up after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub(crate) enum Operation {
+    /// Nothing.
+    None = 0,
+    /// Holds the lock, or is about to, and has changed nothing that outlives it.
+    Locked = 1,
+    /// Counts an entry, then commits it.
+    Insert = 2,
+    /// Commits the removal of an entry, then counts it.
+    Delete = 3,
+    /// Takes back the count of an insertion that never was committed.
+    Undo = 4,
+}
+
+/// [`Operation`], sequence and the number of the lock, as one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Intent(u64);
+
+/// Sequences wrap at this many.
+pub(crate) const SEQUENCES: u32 = 1 << 20;
+
+impl Intent {
+    pub(crate) fn new(operation: Operation, sequence: u32, lock: u32) -> Intent {
+        Intent((operation as u64) << 60 | u64::from(sequence % SEQUENCES) << 32 | u64::from(lock))
+    }
+
+    pub(crate) fn operation(self) -> Operation {
+        match self.0 >> 60 {
+            1 => Operation::Locked,
+            2 => Operation::Insert,
+            3 => Operation::Delete,
+            4 => Operation::Undo,
+            _ => Operation::None,
+        }
+    }
+
+    pub(crate) fn sequence(self) -> u32 {
+        (self.0 >> 32) as u32 % SEQUENCES
+    }
+
+    pub(crate) fn lock(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// The same with another operation.
+    pub(crate) fn becoming(self, operation: Operation) -> Intent {
+        Intent::new(operation, self.sequence(), self.lock())
+    }
+
+    /// The same with another operation and the next sequence.
+    pub(crate) fn next(self, operation: Operation) -> Intent {
+        Intent::new(operation, self.sequence() + 1, self.lock())
+    }
+}
+
+/// What a kind of map knows about its locks.
+pub(crate) trait Repair {
+    /// Completes or undoes what a dead owner was doing, and releases its lock.
+    fn repair(&self, dead: Writer<'_>) -> Result<(), Reason>;
+    /// Whether this owner holds the lock with this number.
+    fn is_held(&self, lock: u32, owner: u32) -> bool;
+}
+
+/// The table of writers.
+#[derive(Clone, Copy)]
+pub(crate) struct Owners<'r> {
+    records: &'r [AtomicU64],
+    highest: &'r AtomicU64,
+}
+
+/// A record in the table, and the right to write to the map with it.
+#[derive(Clone, Copy)]
+pub(crate) struct Writer<'r> {
+    record: &'r [AtomicU64],
+    /// What it puts into locks.
+    pub(crate) number: u32,
+}
+
+impl<'r> Owners<'r> {
+    /// The table in these words, and the word that remembers the highest number ever taken.
+    pub(crate) fn new(records: &'r [AtomicU64], highest: &'r AtomicU64) -> Owners<'r> {
+        Owners { records, highest }
+    }
+
+    /// The record with this number, if there is one.
+    #[inline(always)]
+    pub(crate) fn writer(self, number: u32) -> Option<Writer<'r>> {
+        let start = number as usize * RECORD;
+        Some(Writer { record: self.records.get(start..start + RECORD)?, number })
+    }
+
+    /// Every record that has ever been taken.
+    pub(crate) fn taken(self) -> impl Iterator<Item = Writer<'r>> {
+        let highest = (self.highest.load(Acquire) as u32).min(LIMIT);
+        (1..=highest).filter_map(move |number| self.writer(number))
+    }
+
+    /// Takes a record: a free one, else that of a dead process.
+    pub(crate) fn claim(self, repair: &impl Repair) -> Result<u32, Reason> {
+        let identity = process::identity();
+        for attempt in 0..2 {
+            for number in 1..=LIMIT {
+                let Some(writer) = self.writer(number) else { continue };
+                if attempt > 0 {
+                    self.recover(writer, repair)?;
+                }
+                let word = &writer.record[IDENTITY];
+                if word.load(Relaxed) == 0
+                    && word.compare_exchange(0, identity, AcqRel, Relaxed).is_ok()
+                {
+                    writer.reset();
+                    self.highest.fetch_max(u64::from(number), AcqRel);
+                    return Ok(number);
+                }
+            }
+        }
+        Err(Reason::Writers { limit: LIMIT })
+    }
+
+    /// Gives a record back that this process took.
+    pub(crate) fn release(self, number: u32) {
+        if let Some(writer) = self.writer(number) {
+            writer.record[IDENTITY].store(0, Release);
+        }
+    }
+
+    /// Whether live processes hold writable mappings of the values.
+    pub(crate) fn has_mappings(self) -> bool {
+        self.taken().any(|writer| {
+            let identity = writer.record[IDENTITY].load(Acquire);
+            let mappings = writer.word(MAPPINGS).load(SeqCst);
+            identity != 0 && mappings > 0 && process::is_alive(identity)
+        })
+    }
+
+    /// If the record's owner is dead, cleans up after it and frees the record; says whether it
+    /// was. Only one process at a time does so.
+    pub(crate) fn recover(self, writer: Writer<'_>, repair: &impl Repair) -> Result<bool, Reason> {
+        let word = &writer.record[IDENTITY];
+        let identity = word.load(Acquire);
+        if identity == 0 || process::is_alive(identity) {
+            return Ok(false);
+        }
+        let own = process::identity() | process::RECOVERING;
+        if word.compare_exchange(identity, own, AcqRel, Relaxed).is_err() {
+            return Ok(false);
+        }
+        let outcome = repair.repair(writer);
+        word.store(0, Release);
+        outcome.map(|()| true)
+    }
+
+    /// Takes the lock in `word`; gives the word as it was, free.
+    #[inline(always)]
+    pub(crate) fn lock(
+        self,
+        word: &AtomicU64,
+        writer: Writer<'_>,
+        repair: &impl Repair,
+    ) -> Result<u64, Reason> {
+        let now = word.load(Relaxed);
+        let locked = now | u64::from(writer.number) << OWNER_SHIFT;
+        if holder(now) == 0 && word.compare_exchange(now, locked, AcqRel, Relaxed).is_ok() {
+            return Ok(now);
+        }
+        self.wait(word, writer, repair)
+    }
+
+    #[cold]
+    fn wait(
+        self,
+        word: &AtomicU64,
+        writer: Writer<'_>,
+        repair: &impl Repair,
+    ) -> Result<u64, Reason> {
+        let mut patience = Patience::new();
+        // How often in a row the lock looked as if nobody held it.
+        let mut strange = 0;
+        loop {
+            let now = word.load(Acquire);
+            if holder(now) == 0 {
+                let locked = now | u64::from(writer.number) << OWNER_SHIFT;
+                if word.compare_exchange(now, locked, AcqRel, Relaxed).is_ok() {
+                    return Ok(now);
+                }
+                continue;
+            }
+            if holder(now) == writer.number {
+                // This thread is in no operation: `begin` has made sure.
+                return Err(Reason::Corrupt("a lock is held by a writer that is in no operation"));
+            }
+            if patience.wait()? {
+                let Some(other) = self.writer(holder(now)) else {
+                    return Err(Reason::Corrupt("a lock is held by an impossible owner"));
+                };
+                // Once proves nothing: its holder may have released it and given its record back,
+                // and the record's next owner may have taken it since.
+                strange = if other.is_free() { strange + 1 } else { 0 };
+                if strange > STRANGE {
+                    return Err(Reason::Corrupt("a lock is held by nobody"));
+                }
+                self.recover(other, repair)?;
+            }
+        }
+    }
+}
+
+impl Writer<'_> {
+    /// A word of the record.
+    #[inline(always)]
+    pub(crate) fn word(&self, index: usize) -> &AtomicU64 {
+        &self.record[index]
+    }
+
+    #[inline(always)]
+    pub(crate) fn intent(&self) -> Intent {
+        Intent(self.record[INTENT].load(Acquire))
+    }
+
+    #[inline(always)]
+    pub(crate) fn intend(&self, intent: Intent) {
+        self.record[INTENT].store(intent.0, Release);
+    }
+
+    /// Says that the lock with this number is about to be taken. Fails if this very thread is in
+    /// the middle of another operation, which a signal handler interrupted.
+    #[inline(always)]
+    pub(crate) fn begin(&self, lock: u32) -> Result<Intent, Reason> {
+        let last = Intent(self.record[INTENT].load(Relaxed));
+        if last.operation() != Operation::None {
+            return Err(Reason::Busy);
+        }
+        let intent = Intent::new(Operation::Locked, last.sequence(), lock);
+        self.intend(intent);
+        Ok(intent)
+    }
+
+    /// Says that the operation is over.
+    #[inline(always)]
+    pub(crate) fn end(&self, intent: Intent) {
+        self.intend(Intent::new(Operation::None, intent.sequence(), 0));
+    }
+
+    /// Makes nothing of what a former owner left, but keeps the sequence.
+    fn reset(&self) {
+        self.word(MAPPINGS).store(0, Relaxed);
+        self.word(CREATED).store(0, Relaxed);
+        self.word(REMOVED).store(0, Relaxed);
+        self.end(self.intent());
+    }
+
+    /// Notes one writable mapping of the values more, or one less.
+    pub(crate) fn count_mapping(&self, more: bool) {
+        let change = if more { 1 } else { u64::MAX };
+        self.record[MAPPINGS].fetch_add(change, SeqCst);
+    }
+
+    /// Whether nobody has the record.
+    pub(crate) fn is_free(&self) -> bool {
+        self.record[IDENTITY].load(Acquire) == 0
+    }
+}
+
+#[cfg(test)]
+impl<'r> Owners<'r> {
+    /// Gives this process a certain record.
+    #[cfg(loom)]
+    pub(crate) fn enlist(self, number: u32) -> Writer<'r> {
+        let writer = self.writer(number).unwrap();
+        writer.record[IDENTITY].store(process::identity(), Relaxed);
+        self.highest.fetch_max(u64::from(number), Relaxed);
+        writer
+    }
+
+    /// Makes all records of this process those of a process that ended with its program image.
+    pub(crate) fn bury(self) {
+        let own = process::identity();
+        for writer in (1..=LIMIT).filter_map(|number| self.writer(number)) {
+            if writer.record[IDENTITY].load(Relaxed) & !process::RECOVERING == own {
+                writer.bury();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+impl Writer<'_> {
+    /// Makes it that of a process that died before the last boot.
+    pub(crate) fn bury(&self) {
+        let dead = process::of_another_image(process::identity());
+        self.record[IDENTITY].store(dead, Relaxed);
+    }
+
+    /// Whether nothing is left of its operations.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.intent().operation() == Operation::None
+    }
+}
+
+/// How long to wait for others: a little while spinning, then giving the CPU away, with a look
+/// from time to time whether they are dead, and an end.
+pub(crate) struct Patience {
+    turns: u32,
+    since: Option<std::time::Instant>,
+}
+
+/// After this many looks in a row a lock without a holder is damage.
+const STRANGE: u32 = 16;
+
+/// The longest wait for a lock that a live thread holds; EBUSY after it.
+const LONGEST: std::time::Duration = std::time::Duration::from_secs(1);
+
+impl Patience {
+    pub(crate) fn new() -> Patience {
+        Patience { turns: 0, since: None }
+    }
+
+    /// Waits a moment. `Ok(true)` says that it is time to see whether the other is dead.
+    pub(crate) fn wait(&mut self) -> Result<bool, Reason> {
+        if cfg!(loom) {
+            #[cfg(loom)]
+            loom::thread::yield_now();
+            return Ok(true);
+        }
+        self.turns += 1;
+        if self.turns < 128 {
+            spin_loop();
+            return Ok(false);
+        }
+        if !self.turns.is_multiple_of(16) {
+            std::thread::yield_now();
+            return Ok(false);
+        }
+        let since = *self.since.get_or_insert_with(std::time::Instant::now);
+        if since.elapsed() > LONGEST {
+            return Err(Reason::Busy);
+        }
+        if self.turns > 1024 {
+            std::thread::sleep(std::time::Duration::from_micros(50));
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,178 @@
+//! Lookups in hash maps while others write: whole, of the right key, and never a miss of a key
+//! that is there.
+
+use super::{Key, Plan, Scene, explore};
+use crate::MapType;
+use crate::header;
+use crate::kind::hash::{Snapshot, Want};
+use crate::mem::sync::Ordering::Relaxed;
+use loom::thread;
+use std::sync::Arc;
+
+/// A model: a map with these entries, what one or two writers do, and what a reader checks.
+fn model(
+    preemptions: usize,
+    entries: u32,
+    plan: impl Fn(&Plan) -> Vec<Key>,
+    setup: &'static (impl Fn(&Scene, &[Key]) + Sync),
+    writers: &'static [fn(&Scene, &[Key])],
+    reader: &'static (impl Fn(&Scene, &[Key]) + Sync),
+) {
+    let map = Plan::new(MapType::Hash, 4, 16, entries);
+    let keys: Arc<[Key]> = plan(&map).into();
+    explore(preemptions, move || {
+        let scene = map.scene();
+        scene.enlist(1);
+        setup(&scene, &keys);
+        let writing = writers.iter().zip(1..).map(|(write, number)| {
+            scene.enlist(number);
+            let (scene, keys) = (scene.clone(), keys.clone());
+            thread::spawn(move || write(&scene, &keys))
+        });
+        let writing: Vec<_> = writing.collect();
+        reader(&scene, &keys);
+        writing.into_iter().for_each(|thread| thread.join().unwrap());
+        scene.hash().check_order();
+    });
+}
+
+/// Nodes are looked for from the first one on again.
+fn rewind(scene: &Scene) {
+    scene.words[header::HINT].store(0, Relaxed);
+}
+
+#[test]
+fn of_a_key_that_is_replaced_twice() {
+    model(
+        3,
+        1,
+        |map| map.keys::<1>(0).to_vec(),
+        &|scene, keys| scene.set(1, keys[0], 1).unwrap(),
+        &[|scene, keys| {
+            scene.set(1, keys[0], 2).unwrap();
+            scene.set(1, keys[0], 3).unwrap();
+        }],
+        &|scene, keys| {
+            let (first, second) = (scene.get(keys[0]).unwrap(), scene.get(keys[0]).unwrap());
+            assert!(first <= second, "{first}, then {second}");
+        },
+    );
+}
+
+#[test]
+fn of_keys_that_take_turns_in_a_place() {
+    model(
+        3,
+        2,
+        |map| map.keys::<2>(0).to_vec(),
+        &|scene, keys| scene.set(1, keys[0], 1).unwrap(),
+        &[|scene, keys| {
+            scene.delete(1, keys[0]).unwrap();
+            scene.set(1, keys[1], 2).unwrap();
+            scene.set(1, keys[1], 2).unwrap();
+        }],
+        &|scene, keys| {
+            let second = scene.get(keys[1]);
+            let first = scene.get(keys[0]);
+            assert!(matches!(first, None | Some(1)) && matches!(second, None | Some(2)));
+            assert!(second.is_none() || first.is_none(), "the first was gone before");
+        },
+    );
+}
+
+#[test]
+fn of_a_node_that_is_replaced_twice() {
+    // The second replacement takes the node that the first one gave up.
+    model(
+        3,
+        2,
+        |map| map.keys::<2>(0).to_vec(),
+        &|scene, keys| {
+            scene.set(1, keys[0], 1).unwrap();
+            scene.set(1, keys[1], 2).unwrap();
+        },
+        &[|scene, keys| {
+            scene.set(1, keys[1], 3).unwrap();
+            rewind(scene);
+            scene.set(1, keys[1], 4).unwrap();
+        }],
+        &|scene, keys| {
+            assert!(scene.get(keys[1]).unwrap() >= 2);
+        },
+    );
+}
+
+#[test]
+fn past_a_node_that_is_deleted() {
+    model(
+        3,
+        3,
+        |map| map.keys::<3>(0).to_vec(),
+        &|scene, keys| {
+            for (key, value) in keys.iter().zip(1..) {
+                scene.set(1, *key, value).unwrap();
+            }
+        },
+        &[|scene, keys| {
+            scene.delete(1, keys[2]).unwrap();
+            rewind(scene);
+            scene.set(1, keys[0], 4).unwrap();
+            scene.set(1, keys[2], 5).unwrap();
+        }],
+        &|scene, keys| {
+            assert_eq!(scene.get(keys[1]), Some(2));
+        },
+    );
+}
+
+#[test]
+fn of_a_node_that_another_bucket_takes() {
+    model(
+        2,
+        4,
+        |map| [map.keys::<2>(0), map.keys::<2>(1)].concat(),
+        &|scene, keys| {
+            for (key, value) in [(0, 1), (1, 2), (2, 3)] {
+                scene.set(1, keys[key], value).unwrap();
+            }
+            rewind(scene);
+        },
+        &[
+            |scene, keys| scene.delete(1, keys[1]).unwrap(),
+            |scene, keys| scene.set(2, keys[3], 4).unwrap(),
+        ],
+        &|scene, keys| {
+            assert!(matches!(scene.get(keys[1]), None | Some(2)));
+        },
+    );
+}
+
+#[test]
+fn of_a_whole_bucket() {
+    model(
+        2,
+        2,
+        |map| map.keys::<2>(0).to_vec(),
+        &|scene, keys| {
+            scene.set(1, keys[0], 1).unwrap();
+            scene.set(1, keys[1], 2).unwrap();
+        },
+        &[|scene, keys| {
+            scene.set(1, keys[1], 3).unwrap();
+            scene.delete(1, keys[0]).unwrap();
+        }],
+        &|scene, keys| {
+            let mut snapshot = Snapshot::default();
+            scene.hash().snapshot(0, Want::KeysAndValues, &mut snapshot).unwrap();
+            let value = |key: &Key| {
+                let of = |number: &usize| snapshot.key(*number) == key;
+                let numbers: Vec<_> = (0..snapshot.len()).filter(of).collect();
+                assert!(numbers.len() <= 1, "twice");
+                let number = numbers.first()?;
+                Some(super::number(snapshot.value(*number).try_into().unwrap()))
+            };
+            let both = (value(&keys[0]), value(&keys[1]));
+            assert!(matches!(both, (Some(1), Some(2 | 3)) | (None, Some(3))), "{both:?}");
+        },
+    );
+}

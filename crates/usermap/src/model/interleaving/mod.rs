@@ -1,0 +1,147 @@
+//! Every order of what two or three threads do, and every value that the memory model lets them
+//! read: loom's models of the lock and of each step without one.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test --release -p usermap --lib`
+//!
+//! Each model is small: a map with few entries, or only the words of a lock. Orders are explored
+//! up to a number of preemptions (`LOOM_MAX_PREEMPTIONS` overrides it): nearly all faults of such
+//! code need two or three.
+
+mod lock;
+mod lookup;
+
+use crate::error::Reason;
+use crate::kind::array::Array;
+use crate::kind::hash::{Hash, Presence, Value};
+use crate::kind::ring::Rings;
+use crate::map::{Kind, View};
+use crate::mem::owner::{Owners, Writer};
+use crate::mem::sync::{AtomicU64, Ordering::Relaxed};
+use crate::{MapType, Spec, header};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+type Key = [u8; 4];
+
+/// Explores a model.
+fn explore(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.max_branches = 50_000;
+    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
+    let orders = Arc::new(AtomicUsize::new(0));
+    let counted = orders.clone();
+    builder.check(move || {
+        counted.fetch_add(1, Relaxed);
+        model();
+    });
+    let name = std::thread::current().name().unwrap_or_default().to_owned();
+    println!("{name}: {} orders", orders.load(Relaxed));
+}
+
+/// A region without a `Map` around it.
+struct Scene {
+    words: Box<[AtomicU64]>,
+    kind: Arc<Kind>,
+}
+
+/// What a region of a specification needs, computed once for all orders.
+#[derive(Clone)]
+struct Plan {
+    kind: Arc<Kind>,
+    words: usize,
+}
+
+impl Plan {
+    fn new(map_type: MapType, key_size: u32, value_size: u32, max_entries: u32) -> Plan {
+        let spec = Spec::new(map_type, key_size, value_size, max_entries);
+        let spec = spec.cpus(if map_type.is_per_cpu() { 2 } else { 1 });
+        let header = header::Header { spec, seed: [1, 2], words: 0, id: 1 };
+        let (kind, words) = Kind::of(&header).unwrap();
+        Plan { kind: Arc::new(kind), words }
+    }
+
+    /// Keys of a bucket, which all have the same tag.
+    fn keys<const N: usize>(&self, bucket: u32) -> [Key; N] {
+        let Kind::Hash(geometry) = &*self.kind else { unreachable!("it is a hash") };
+        let all = move || (0_u32..).map(u32::to_ne_bytes);
+        let of = |key: &Key| geometry.hash(key).bucket == bucket;
+        let tag = all().find(of).map(|key| geometry.hash(&key).tag).unwrap();
+        let mut keys = all().filter(|key| of(key) && geometry.hash(key).tag == tag);
+        std::array::from_fn(|_| keys.next().unwrap())
+    }
+
+    fn scene(&self) -> Arc<Scene> {
+        let words = (0..self.words).map(|_| AtomicU64::new(0)).collect();
+        Arc::new(Scene { words, kind: self.kind.clone() })
+    }
+}
+
+impl Scene {
+    fn hash(&self) -> Hash<'_> {
+        match self.kind.view(&self.words) {
+            View::Hash(hash) => hash,
+            _ => unreachable!("it is a hash"),
+        }
+    }
+
+    fn array(&self) -> Array<'_> {
+        match self.kind.view(&self.words) {
+            View::Array(array) => array,
+            _ => unreachable!("it is an array"),
+        }
+    }
+
+    fn rings(&self) -> Rings<'_> {
+        match self.kind.view(&self.words) {
+            View::Rings(rings) => rings,
+            _ => unreachable!("it is a ring"),
+        }
+    }
+
+    fn owners(&self) -> Owners<'_> {
+        header::owners(&self.words)
+    }
+
+    /// The record with this number, of this process.
+    fn enlist(&self, number: u32) -> Writer<'_> {
+        self.owners().enlist(number)
+    }
+
+    fn writer(&self, number: u32) -> Writer<'_> {
+        self.owners().writer(number).unwrap()
+    }
+
+    fn put(&self, writer: u32, key: Key, value: u64, presence: Presence) -> Result<(), Reason> {
+        let value = whole(value);
+        self.hash().update(self.writer(writer), &key, Value::Whole(&value), presence)
+    }
+
+    fn set(&self, writer: u32, key: Key, value: u64) -> Result<(), Reason> {
+        self.put(writer, key, value, Presence::Any)
+    }
+
+    fn delete(&self, writer: u32, key: Key) -> Result<(), Reason> {
+        self.hash().delete(self.writer(writer), &key, |_, _| {})
+    }
+
+    fn get(&self, key: Key) -> Option<u64> {
+        let mut value = [0; 16];
+        self.hash().get(&key, &mut value).unwrap().then(|| number(value))
+    }
+}
+
+/// A value of two words that tell whether they belong together.
+fn whole(number: u64) -> [u8; 16] {
+    let mut value = [0; 16];
+    value[..8].copy_from_slice(&number.to_ne_bytes());
+    value[8..].copy_from_slice(&(!number).to_ne_bytes());
+    value
+}
+
+/// The number in it.
+fn number(value: [u8; 16]) -> u64 {
+    let [first, second] =
+        [&value[..8], &value[8..]].map(|word| u64::from_ne_bytes(word.try_into().unwrap()));
+    assert_eq!(second, !first, "a torn value");
+    first
+}
