@@ -1,0 +1,190 @@
+//! clap's definitions: the options, and one table of commands. The help, the completions and the
+//! man page are made from them.
+//!
+//! A run itself parses only the options with clap, and then selects the command by bpftool's rule
+//! (the first in the table that begins with the word), so that `map d` stays `map dump` whatever
+//! commands are added, and a start does not pay for building the whole tree.
+
+use crate::map::MAP_COMMANDS;
+use clap::{Arg, ArgAction, Command, ValueHint, builder::OsStringValueParser};
+
+/// One `usermap map` command.
+pub struct MapCommand {
+    /// Its name.
+    pub name: &'static str,
+    /// Its operands, for the usage line.
+    pub operands: &'static str,
+    /// What it does, in a line.
+    pub about: &'static str,
+    /// The rest of its help; may be empty.
+    pub more: &'static str,
+    /// What runs it.
+    pub run: crate::session::Run,
+}
+
+/// What the capital words of the usage lines stand for.
+pub const GRAMMAR: &str = "\
+MAP := { id N | name NAME | pinned FILE | FILE | NAME }
+      a bare NAME is a file in the default folder: $USERMAP_DIR, or one of your own on a tmpfs
+DATA := { [hex] BYTE ... | TYPE:TEXT ... }
+      as many bytes as the key or value has; a BYTE is decimal, 0x hexadecimal or 0 octal
+TYPE := { u8 u16 u32 u64 | i8 i16 i32 i64 | be16 be32 be64 | le16 le32 le64
+        | str | strN | hex | hexN | ip | ip6 | mac }
+      u and i are of this machine's byte order; str is padded with NULs to the key's or value's
+      end, strN to N bytes
+VALUE := { DATA | cpu N DATA cpu N DATA ... }
+      per-CPU maps: one DATA for all slots, or one for each
+UPDATE_FLAGS := { any | exist | noexist }
+KIND := { hash | array | percpu_hash | percpu_array | queue | stack
+        | percpu_queue | percpu_stack }";
+
+const USAGE: &str = "usermap [OPTIONS] map COMMAND ...
+       usermap [OPTIONS] batch file { FILE | - }
+       usermap { help | version | completions SHELL | man }";
+
+/// The options, which may stand anywhere.
+fn options() -> [Arg; 9] {
+    let switch = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
+    let types = |name: &'static str| Arg::new(name).long(name).value_name("TYPE,...");
+    [
+        switch("json").short('j').help("Print JSON"),
+        switch("pretty").short('p').help("Print JSON that people can read; implies -j"),
+        switch("table").help("Print tables (the default on a terminal)").overrides_with("plain"),
+        switch("plain")
+            .help("Print bpftool's plain text (the default elsewhere)")
+            .overrides_with("table"),
+        types("key-type").help("Types that tables and sums read keys as, such as ip,be16"),
+        types("value-type").help("Types that tables and sums read values as, such as u64,u64"),
+        switch("bpffs")
+            .short('f')
+            .help("Show the files of pinned maps (always done; here for bpftool's sake)"),
+        switch("help").short('h').help("Print help"),
+        switch("version").short('V').help("Print the version"),
+    ]
+    .map(|option| option.global(true))
+}
+
+fn words(name: &'static str) -> Arg {
+    Arg::new(name)
+        .num_args(0..)
+        .value_parser(OsStringValueParser::new())
+        .value_hint(ValueHint::AnyPath)
+        .allow_negative_numbers(true)
+}
+
+/// What a run parses: the options, and all other words.
+pub fn flat() -> Command {
+    bare(Command::new("usermap")).infer_long_args(true).args(options()).arg(words("WORDS"))
+}
+
+/// Without what clap would add by itself: help and version are options of ours.
+fn bare(command: Command) -> Command {
+    command.disable_help_flag(true).disable_version_flag(true).disable_help_subcommand(true)
+}
+
+/// All commands, for help, completions and the man page.
+pub fn tree() -> Command {
+    let shells = ["bash", "zsh", "fish"];
+    let root = bare(Command::new("usermap"))
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("eBPF maps for user space: create, read and change them")
+        .args(options())
+        .override_usage(USAGE)
+        .after_help("'usermap map help' lists the commands and their operands.");
+    let single = |name: &'static str, about: &'static str| bare(Command::new(name)).about(about);
+    root.subcommand(map_tree())
+        .subcommand(
+            single("batch", "Run the commands of a file, one a line; stop at the first that fails")
+                .override_usage("usermap [OPTIONS] batch file { FILE | - }")
+                .arg(words("WORDS").hide(true)),
+        )
+        .subcommand(single("help", "Print help"))
+        .subcommand(single("version", "Print the version"))
+        .subcommand(
+            single("completions", "Print completions for a shell")
+                .arg(Arg::new("SHELL").required(true).value_parser(shells)),
+        )
+        .subcommand(single("man", "Print the man page"))
+}
+
+fn map_tree() -> Command {
+    let mut map = bare(Command::new("map"))
+        .about("Inspect and change maps")
+        .override_usage(map_usage())
+        .after_help(GRAMMAR);
+    for command in MAP_COMMANDS {
+        map = map.subcommand(
+            bare(Command::new(command.name))
+                .about(command.about)
+                .override_usage(usage_line(command))
+                .after_help(format!("{}\n\n{GRAMMAR}", command.more).trim_start().to_owned())
+                .arg(words("WORDS").hide(true)),
+        );
+    }
+    map
+}
+
+/// `usermap map NAME OPERANDS`.
+pub fn usage_line(command: &MapCommand) -> String {
+    format!("usermap map {} {}", command.name, command.operands).trim_end().to_owned()
+}
+
+/// The help of `usermap`, `usermap map` or one map command.
+pub fn help(path: &[&str]) -> String {
+    let mut command = tree();
+    command.build();
+    let mut at = &mut command;
+    for name in path {
+        match at.find_subcommand_mut(name) {
+            Some(_) => {}
+            None => break,
+        }
+        at = at.find_subcommand_mut(name).unwrap_or_else(|| unreachable!("found just before"));
+    }
+    at.render_help().to_string()
+}
+
+/// The usage lines alone: of a map command, of all (`map`), or of `usermap`.
+pub fn usage(command: &str) -> String {
+    if let Some(known) = MAP_COMMANDS.iter().find(|known| known.name == command) {
+        return format!("Usage: {}\n", usage_line(known));
+    }
+    let lines = if command == "map" { map_usage() } else { USAGE.to_owned() };
+    format!("Usage: {lines}\n\n'usermap {command} help' says more.\n").replace("  help", " help")
+}
+
+fn map_usage() -> String {
+    let lines: Vec<String> = MAP_COMMANDS.iter().map(usage_line).collect();
+    lines.join("\n       ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn definitions_are_sound() {
+        tree().debug_assert();
+        flat().debug_assert();
+    }
+
+    #[test]
+    fn options_may_stand_anywhere() {
+        let parse = |line: &str| flat().try_get_matches_from(line.split(' ')).unwrap();
+        let matches = parse("usermap map dump x -j --value-type u64 key -5");
+        assert!(matches.get_flag("json"));
+        assert_eq!(matches.get_many::<std::ffi::OsString>("WORDS").unwrap().len(), 5);
+        assert!(parse("usermap --pret map").get_flag("pretty"));
+        assert!(parse("usermap --table --plain").get_flag("plain"));
+        assert!(!parse("usermap --table --plain").get_flag("table"));
+    }
+
+    #[test]
+    fn every_command_has_help() {
+        for command in MAP_COMMANDS {
+            let help = help(&["map", command.name]);
+            assert!(help.contains(&usage_line(command)), "{help}");
+            assert!(!command.about.is_empty());
+        }
+    }
+}
