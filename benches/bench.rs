@@ -1,0 +1,4 @@
+//! `cargo bench`: see README.md beside it.
+fn main() -> std::process::ExitCode {
+    usermap_benches::main()
+}
