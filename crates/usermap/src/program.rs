@@ -6,6 +6,7 @@
 use crate::abi::{errno, map_flags};
 use crate::element::by_key_size;
 use crate::error::{Reason, Result};
+use crate::kind::redo::REDO;
 use crate::map::{Map, Tried, View};
 use crate::mem::bytes;
 
@@ -108,6 +109,8 @@ impl Program<'_> {
         self.run("lookup_percpu", found)
     }
 
+    /// A pointer that is written through must not be overtaken by what a dead process left to
+    /// be copied there: that is done first.
     #[inline(always)]
     fn find(&self, key: &[u8], cpu: u32) -> Tried<Option<ValuePointer>> {
         let map = self.map;
@@ -115,12 +118,20 @@ impl Program<'_> {
             View::Rings(_) => Err(map.unsupported(errno::EINVAL)),
             View::Hash(hash) => {
                 map.check_key(key)?;
-                let slot = by_key_size(key, |key| hash.lookup(key, |_, slot, _| Ok(slot)))?;
-                Ok(slot.map(|slot| ValuePointer { word: hash.value_word(slot, cpu) }))
+                let found =
+                    by_key_size(key, |key| hash.lookup(key, |_, slot, word| Ok((slot, word))))?;
+                let Some((slot, word)) = found else { return Ok(None) };
+                if word & REDO != 0 && map.inner.writable {
+                    map.inner.owners().recover_holder(word, &hash)?;
+                }
+                Ok(Some(ValuePointer { word: hash.value_word(slot, cpu) }))
             }
             View::Array(array) => {
                 let index = map.index(key)?;
                 let inside = array.value(index, cpu).is_some();
+                if inside && map.inner.writable {
+                    array.complete_redo(index)?;
+                }
                 Ok(inside.then(|| ValuePointer { word: array.value_word(index, cpu) }))
             }
         }

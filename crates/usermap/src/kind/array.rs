@@ -13,8 +13,8 @@
 //!
 //! Values of one word need none: a store is the commit, an increment an atomic add. Longer ones
 //! are changed in place by redo, under the lock of the index's stripe; readers copy and compare
-//! the stripe's version. Setting all CPUs' values at once is a redo, too; then one-word changes
-//! wait for it.
+//! the stripe's version. Setting all CPUs' values at once is a redo, too; one-word changes that
+//! see it wait for its end, so that little is overwritten once more if its writer dies.
 
 use super::redo::{ALL_CPUS, REDO, Redo, changed, seen};
 use super::{Extent, PAGE_WORDS};
@@ -183,7 +183,7 @@ impl<'r> Array<'r> {
         let single_word = value.len() <= 8 && self.geometry.redo.spin_lock.is_none();
         if single_word && lock.load(Acquire) & REDO == 0 {
             bytes::store_at(place, 0, value);
-            return self.outlast_redo(writer, number, lock);
+            return Ok(());
         }
         let writer = writer()?;
         let intent = writer.begin(number)?;
@@ -212,9 +212,7 @@ impl<'r> Array<'r> {
             return Ok(bytes::add(&place[0], 0, width, delta));
         };
         if lock.load(Acquire) & REDO == 0 {
-            let sum = bytes::add(&place[0], 0, width, delta);
-            self.outlast_redo(writer, number, lock)?;
-            return Ok(sum);
+            return Ok(bytes::add(&place[0], 0, width, delta));
         }
         let writer = writer()?;
         let intent = writer.begin(number)?;
@@ -227,29 +225,13 @@ impl<'r> Array<'r> {
         outcome
     }
 
-    /// After a change of one word without the lock: if all slots are being set meanwhile, waits
-    /// for the end of that. Until then readers may take the value from the buffer, and would
-    /// not see a change that came after the copy. (A change that came after the copy read what
-    /// the copy wrote, and so sees the redo here.)
+    /// If a dead process was setting all slots of this index, completes that.
     #[inline(always)]
-    fn outlast_redo(
-        &self,
-        writer: impl FnOnce() -> Result<Writer<'r>, Reason>,
-        number: u32,
-        lock: &AtomicU64,
-    ) -> Result<(), Reason> {
-        if lock.load(Acquire) & REDO == 0 {
-            return Ok(());
+    pub(crate) fn complete_redo(&self, index: u32) -> Result<(), Reason> {
+        match self.stripe(index).map(|(_, lock)| lock.load(Acquire)) {
+            Some(word) if word & REDO != 0 => self.owners().recover_holder(word, self),
+            _ => Ok(()),
         }
-        let writer = writer()?;
-        let intent = writer.begin(number)?;
-        let locked = self.owners().lock(lock, writer, self);
-        if let Ok(word) = locked {
-            lock.store(word, Release);
-        }
-        writer.end(intent);
-        // The change is made, whether the redo ended in time or not.
-        Ok(())
     }
 
     fn past_the_end(&self, index: u32) -> Reason {

@@ -5,6 +5,11 @@
 //! [`REDO`] bit in the lock word that the writer holds, which is the commit; then it is copied to
 //! its place, and the lock is released with the next version. While the bit is set, readers take
 //! the value from the buffer; whoever finds the writer dead copies once more.
+//!
+//! Values of one word are redone, too, when those of all CPU slots are set at once. They are never
+//! torn, and others add to them in place meanwhile, which the buffer would not show. So readers
+//! take them from their places while the writer lives, and see the slots change one by one, as
+//! the kernel's.
 
 use crate::error::Reason;
 use crate::mem::bytes;
@@ -169,6 +174,9 @@ impl Redo {
             .writer(holder(seen))
             .filter(|writer| writer.number != 0)
             .ok_or(Reason::Corrupt("a redo of an impossible owner"))?;
+        if self.value_words == 1 && writer.is_alive() {
+            return Ok(self.value(words, entry, cpu));
+        }
         let target = acquire(writer.word(CREATED));
         match self.target(target) {
             Some((of, cpus)) if of == entry && cpus.contains(&cpu) => {

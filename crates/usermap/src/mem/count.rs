@@ -53,7 +53,7 @@ impl<'r> Count<'r> {
         let intent = intent.next(next);
         let counted = writer.word(COUNTED);
         if counted.load(Relaxed) == u64::from(intent.sequence()) {
-            counted.store(NEVER, Relaxed);
+            counted.store(NEVER, Release);
         }
         writer.intend(intent);
         intent

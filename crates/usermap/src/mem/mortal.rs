@@ -32,6 +32,19 @@ pub(crate) fn live<T>(stores: u64, operation: impl FnOnce() -> T) -> Option<T> {
     }
 }
 
+#[cfg(loom)]
+thread_local! {
+    static SWAPPING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From now on this thread's models store with swaps. For those where plain stores and
+/// read-modify-writes of one word race: loom would let a store come between the two halves of the
+/// latter. It makes releases stronger than they are, so it is not for others.
+#[cfg(loom)]
+pub(crate) fn store_by_swapping() {
+    SWAPPING.set(true);
+}
+
 /// Before each store that has an effect.
 #[inline(always)]
 fn step() {
@@ -84,6 +97,11 @@ impl AtomicU64 {
     #[inline(always)]
     pub(crate) fn store(&self, value: u64, order: Ordering) {
         step();
+        #[cfg(loom)]
+        if SWAPPING.get() {
+            self.access().swap(value, order);
+            return;
+        }
         self.access().store(value, order);
     }
 

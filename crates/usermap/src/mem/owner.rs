@@ -189,6 +189,15 @@ impl<'r> Owners<'r> {
         })
     }
 
+    /// If the holder of a lock is dead, cleans up after it, without waiting for the living.
+    #[cold]
+    pub(crate) fn recover_holder(self, word: u64, repair: &impl Repair) -> Result<(), Reason> {
+        match self.writer(holder(word)) {
+            Some(writer) if holder(word) != 0 => self.recover(writer, repair).map(drop),
+            _ => Ok(()),
+        }
+    }
+
     /// If the record's owner is dead, cleans up after it and frees the record; says whether it
     /// was. Only one process at a time does so.
     pub(crate) fn recover(self, writer: Writer<'_>, repair: &impl Repair) -> Result<bool, Reason> {
@@ -309,6 +318,12 @@ impl Writer<'_> {
     pub(crate) fn count_mapping(&self, more: bool) {
         let change = if more { 1 } else { u64::MAX };
         self.record[MAPPINGS].fetch_add(change, SeqCst);
+    }
+
+    /// Whether the process that has the record lives.
+    #[cold]
+    pub(crate) fn is_alive(&self) -> bool {
+        process::is_alive(self.record[IDENTITY].load(Acquire))
     }
 
     /// Whether nobody has the record.

@@ -1,37 +1,28 @@
 //! Lookups in hash maps while others write: whole, of the right key, and never a miss of a key
 //! that is there.
 
-use super::{Key, Plan, Scene, explore};
+use super::{Act, Key, Plan, Scene, explore};
 use crate::MapType;
 use crate::header;
 use crate::kind::hash::{Snapshot, Want};
 use crate::mem::sync::Ordering::Relaxed;
-use loom::thread;
-use std::sync::Arc;
 
-/// A model: a map with these entries, what one or two writers do, and what a reader checks.
+/// A map with these entries, what one or two writers do, and what a reader checks.
 fn model(
     preemptions: usize,
     entries: u32,
-    plan: impl Fn(&Plan) -> Vec<Key>,
+    keys: impl Fn(&Plan) -> Vec<Key>,
     setup: &'static (impl Fn(&Scene, &[Key]) + Sync),
-    writers: &'static [fn(&Scene, &[Key])],
+    writers: &'static [Act],
     reader: &'static (impl Fn(&Scene, &[Key]) + Sync),
 ) {
     let map = Plan::new(MapType::Hash, 4, 16, entries);
-    let keys: Arc<[Key]> = plan(&map).into();
+    let keys = keys(&map);
     explore(preemptions, move || {
-        let scene = map.scene();
+        let scene = map.scene(&keys);
         scene.enlist(1);
         setup(&scene, &keys);
-        let writing = writers.iter().zip(1..).map(|(write, number)| {
-            scene.enlist(number);
-            let (scene, keys) = (scene.clone(), keys.clone());
-            thread::spawn(move || write(&scene, &keys))
-        });
-        let writing: Vec<_> = writing.collect();
-        reader(&scene, &keys);
-        writing.into_iter().for_each(|thread| thread.join().unwrap());
+        scene.while_others(writers, || reader(&scene, &keys));
         scene.hash().check_order();
     });
 }

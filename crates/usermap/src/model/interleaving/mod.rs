@@ -7,21 +7,29 @@
 //! up to a number of preemptions (`LOOM_MAX_PREEMPTIONS` overrides it): nearly all faults of such
 //! code need two or three.
 
+mod count;
+mod hash;
 mod lock;
 mod lookup;
+mod redo;
+mod ring;
 
 use crate::error::Reason;
 use crate::kind::array::Array;
 use crate::kind::hash::{Hash, Presence, Value};
 use crate::kind::ring::Rings;
 use crate::map::{Kind, View};
+use crate::mem::mortal::live;
 use crate::mem::owner::{Owners, Writer};
 use crate::mem::sync::{AtomicU64, Ordering::Relaxed};
 use crate::{MapType, Spec, header};
+use loom::thread;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 type Key = [u8; 4];
+/// What a thread does in a scene, with the scene's keys.
+type Act = fn(&Scene, &[Key]);
 
 /// Explores a model.
 fn explore(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
@@ -42,6 +50,7 @@ fn explore(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
 struct Scene {
     words: Box<[AtomicU64]>,
     kind: Arc<Kind>,
+    keys: Vec<Key>,
 }
 
 /// What a region of a specification needs, computed once for all orders.
@@ -70,9 +79,9 @@ impl Plan {
         std::array::from_fn(|_| keys.next().unwrap())
     }
 
-    fn scene(&self) -> Arc<Scene> {
+    fn scene(&self, keys: &[Key]) -> Arc<Scene> {
         let words = (0..self.words).map(|_| AtomicU64::new(0)).collect();
-        Arc::new(Scene { words, kind: self.kind.clone() })
+        Arc::new(Scene { words, kind: self.kind.clone(), keys: keys.to_vec() })
     }
 }
 
@@ -109,6 +118,27 @@ impl Scene {
 
     fn writer(&self, number: u32) -> Writer<'_> {
         self.owners().writer(number).unwrap()
+    }
+
+    /// Runs `own` while other threads do these things, each with a record: the first with 1, ...
+    fn while_others<T>(self: &Arc<Scene>, others: &'static [Act], own: impl FnOnce() -> T) -> T {
+        let spawn = |(act, number): (&'static Act, u32)| {
+            self.enlist(number);
+            let scene = self.clone();
+            thread::spawn(move || act(&scene, &scene.keys))
+        };
+        let threads: Vec<_> = others.iter().zip(1..).map(spawn).collect();
+        let given = own();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        given
+    }
+
+    /// Lets a writer do something and die after so many stores; says whether it did.
+    fn die(&self, number: u32, stores: u64, act: impl FnOnce(&Scene)) -> bool {
+        let writer = self.enlist(number);
+        let died = live(stores, || act(self)).is_none();
+        writer.bury();
+        died
     }
 
     fn put(&self, writer: u32, key: Key, value: u64, presence: Presence) -> Result<(), Reason> {
