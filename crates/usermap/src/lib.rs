@@ -126,7 +126,7 @@ pub use helper::Helper;
 pub use info::Info;
 pub use map::{Access, Map};
 pub use mapping::Mapping;
-pub use program::{Program, ValuePointer};
+pub use program::{Program, ValueMemory, ValuePointer};
 pub use spec::Spec;
 pub use storage::default_folder;
 pub use typed::{

@@ -127,6 +127,16 @@ impl Kind {
         }
     }
 
+    /// Word from which on there are whole pages of values (and a hash's keys), and nothing else.
+    #[inline(always)]
+    pub(crate) fn value_pages(&self) -> usize {
+        match self {
+            Kind::Hash(geometry) => geometry.value_pages(),
+            Kind::Array(geometry) => geometry.redo.values,
+            Kind::Ring(_) => 0,
+        }
+    }
+
     /// Word from which on there are values that pointers may lead to.
     pub(crate) fn values(&self) -> usize {
         match self {

@@ -9,13 +9,34 @@ use crate::error::{Reason, Result};
 use crate::kind::redo::REDO;
 use crate::map::{Map, Tried, View};
 use crate::mem::bytes;
+use rustix::fd::BorrowedFd;
 
 /// A value's place in a map's region, as a program's pointer is. It stays good as long as the map
 /// is open; once its entry is deleted it shows whatever entry has the place then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ValuePointer {
-    /// Word of the region.
-    word: usize,
+    /// Bytes from the start of the values' memory.
+    offset: usize,
+}
+
+impl ValuePointer {
+    /// Where the value is, in bytes from the start of the map's [`ValueMemory`].
+    #[inline]
+    pub fn offset(self) -> usize {
+        self.offset
+    }
+}
+
+/// The part of a map's file that has its values, in whole pages: what a program's memory may be
+/// mapped from. Nothing that the map itself relies on is in it.
+#[derive(Clone, Copy, Debug)]
+pub struct ValueMemory<'m> {
+    /// The file.
+    pub fd: BorrowedFd<'m>,
+    /// Where in the file they start, a multiple of a page's size.
+    pub start: u64,
+    /// Bytes.
+    pub length: u64,
 }
 
 /// A map as seen by a program that runs on one CPU slot.
@@ -50,6 +71,37 @@ impl Map {
             return Ok(Program { map: self, cpu });
         }
         Ok(Program { map: self, cpu: 0 })
+    }
+
+    /// The memory of the values; `None` for queues and stacks, whose values programs only copy.
+    ///
+    /// # Errors
+    ///
+    /// The map has no descriptor: it is anonymous.
+    ///
+    /// ```
+    /// use usermap::{Map, MapType, Spec};
+    /// let map = Map::create(&Spec::new(MapType::Array, 4, 8, 4))?;
+    /// let memory = map.value_memory()?.unwrap();
+    /// assert!(memory.length >= 32);
+    /// assert_eq!(map.on_cpu(0)?.lookup(&3_u32.to_ne_bytes())?.unwrap().offset(), 24);
+    /// # Ok::<(), usermap::Error>(())
+    /// ```
+    pub fn value_memory(&self) -> Result<Option<ValueMemory<'_>>> {
+        if self.spec().map_type.is_ring() {
+            return Ok(None);
+        }
+        let rule = Reason::Invalid("an anonymous map's values cannot be mapped again");
+        let fd = self.inner.region.fd().ok_or_else(|| self.error("map the values of", rule))?;
+        let start = self.inner.kind.value_pages() as u64 * 8;
+        let length = (self.inner.region.bytes() as u64 - start).next_multiple_of(4096);
+        Ok(Some(ValueMemory { fd, start, length }))
+    }
+
+    /// A pointer to the value that starts at a word of the region.
+    #[inline(always)]
+    fn pointer(&self, word: usize) -> ValuePointer {
+        ValuePointer { offset: (word - self.inner.kind.value_pages()) * 8 }
     }
 }
 
@@ -124,7 +176,7 @@ impl Program<'_> {
                 if word & REDO != 0 && map.inner.writable {
                     map.inner.owners().recover_holder(word, &hash)?;
                 }
-                Ok(Some(ValuePointer { word: hash.value_word(slot, cpu) }))
+                Ok(Some(map.pointer(hash.value_word(slot, cpu))))
             }
             View::Array(array) => {
                 let index = map.index(key)?;
@@ -132,7 +184,7 @@ impl Program<'_> {
                 if inside && map.inner.writable {
                     array.complete_redo(index)?;
                 }
-                Ok(inside.then(|| ValuePointer { word: array.value_word(index, cpu) }))
+                Ok(inside.then(|| map.pointer(array.value_word(index, cpu))))
             }
         }
     }
@@ -247,7 +299,7 @@ impl Program<'_> {
         let mut calls = 0;
         let mut call = |key: &[u8], word| {
             calls += 1;
-            visit(key, ValuePointer { word })
+            visit(key, self.map.pointer(word))
         };
         let mut walk = || -> Tried<()> {
             if flags != 0 {
@@ -353,10 +405,11 @@ impl Program<'_> {
         if end > (self.map.spec().value_size as usize).next_multiple_of(8) {
             return Err(outside);
         }
-        let first = pointer.word + offset / 8;
-        let last = pointer.word + bytes::words(end);
+        let word = self.map.inner.kind.value_pages() + pointer.offset / 8;
+        let first = word + offset / 8;
+        let last = word + bytes::words(end);
         let words = self.map.inner.region.words();
-        let inside = pointer.word >= self.map.inner.kind.values() && last <= words.len();
+        let inside = word >= self.map.inner.kind.values() && last <= words.len();
         inside.then(|| (&words[first..last], offset % 8)).ok_or(outside)
     }
 }

@@ -162,6 +162,12 @@ impl Geometry {
         Some((geometry, words))
     }
 
+    /// The first word of the pages that values are in.
+    #[inline(always)]
+    pub(crate) fn value_pages(&self) -> usize {
+        if self.per_cpu { self.redo.values } else { self.keys }
+    }
+
     /// Buckets as the kernel has them: what batch tokens count.
     pub(crate) fn kernel_buckets(&self) -> u64 {
         self.kernel_buckets

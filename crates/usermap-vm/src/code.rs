@@ -1,0 +1,67 @@
+//! A program as the engines take it: what the loader makes of an object's sections.
+
+use crate::instruction::Instruction;
+use std::sync::Arc;
+
+/// A program: its instructions, and those of all functions it calls, in one piece.
+///
+/// They are as the kernel takes them, but that a load of a map has the map's number among the
+/// object's maps where the kernel has a descriptor.
+#[derive(Clone, Debug, Default)]
+pub struct Code {
+    /// The program's name, that of its function.
+    pub name: String,
+    /// The section, such as `xdp` or `tc/ingress`.
+    pub section: String,
+    /// All instructions.
+    pub instructions: Vec<Instruction>,
+    /// All functions, by where they start; the first is the program itself.
+    pub functions: Vec<Function>,
+    /// Source lines, by the instruction where each begins.
+    pub lines: Vec<Line>,
+}
+
+/// A function of a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Function {
+    /// Its name.
+    pub name: String,
+    /// Its first instruction.
+    pub start: usize,
+}
+
+/// A line of source, from an instruction on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// The first instruction that it was compiled to.
+    pub instruction: usize,
+    /// The file.
+    pub file: Arc<str>,
+    /// The line's number, from 1 on.
+    pub line: u32,
+    /// The column, from 1 on; 0 if unknown.
+    pub column: u32,
+    /// The text, without what it is indented by.
+    pub text: Arc<str>,
+}
+
+impl Code {
+    /// The line of an instruction, if the object has lines.
+    pub fn line(&self, instruction: usize) -> Option<&Line> {
+        let after = self.lines.partition_point(|line| line.instruction <= instruction);
+        after.checked_sub(1).map(|index| &self.lines[index])
+    }
+
+    /// The number of the function that an instruction is in.
+    pub fn function(&self, instruction: usize) -> usize {
+        let after = self.functions.partition_point(|function| function.start <= instruction);
+        after.saturating_sub(1)
+    }
+
+    /// The instructions of a function, by their numbers.
+    pub fn range(&self, function: usize) -> std::ops::Range<usize> {
+        let start = self.functions.get(function).map_or(0, |function| function.start);
+        let end = self.functions.get(function + 1);
+        start..end.map_or(self.instructions.len(), |function| function.start)
+    }
+}

@@ -1,0 +1,5 @@
+//! All unsafe code that running programs needs: their memory, and the machine code's entry.
+
+#![allow(unsafe_code)]
+
+pub(crate) mod cage;
