@@ -15,6 +15,8 @@ mod run;
 mod sandbox;
 
 pub use code::{Code, Function, Line};
+pub use context::{Context, Redirect, RedirectKind, Skb, Vlan, Xdp};
 pub use error::{Error, Fault, FaultKind, Result};
+pub use helper::{Event, Events};
 pub use program_type::ProgramType;
 pub use run::HelperCall;

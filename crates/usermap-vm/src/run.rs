@@ -139,6 +139,8 @@ pub(crate) struct Run<'r> {
     pub(crate) stop: Option<Stop>,
     /// Bytes of scratch memory in use.
     pub(crate) scratch: u64,
+    /// The `bpf_spin_lock` that the program holds; 0 if none.
+    pub(crate) lock: u64,
 }
 
 /// Why a helper refuses to go on.
@@ -177,12 +179,25 @@ impl<'r> Run<'r> {
             tail_called: 0,
             address: 0,
         };
-        Run { state, vm, memory, program: 0, cpu, packet, tail_calls: 0, stop: None, scratch: 0 }
+        Run {
+            state,
+            vm,
+            memory,
+            program: 0,
+            cpu,
+            packet,
+            tail_calls: 0,
+            stop: None,
+            scratch: 0,
+            lock: 0,
+        }
     }
 
     /// Runs a program from its start; gives r0.
     pub(crate) fn start(&mut self, program: usize, context: u64) -> Result<u64, Trap> {
-        self.execute(program, 0, STACK_TOP, [context, 0, 0, 0, 0])
+        let given = self.execute(program, 0, STACK_TOP, [context, 0, 0, 0, 0]);
+        helper::release(self);
+        given
     }
 
     /// Runs a function in a frame.
