@@ -9,6 +9,7 @@
 
 mod count;
 mod hash;
+mod lease;
 mod lock;
 mod lookup;
 mod redo;
