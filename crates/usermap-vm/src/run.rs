@@ -151,17 +151,7 @@ impl<'r> Run<'r> {
             stopped: 0,
             tail_called: 0,
         };
-        Run {
-            state,
-            vm,
-            memory,
-            program: 0,
-            cpu,
-            packet,
-            tail_calls: 0,
-            stop: None,
-            scratch: 0,
-        }
+        Run { state, vm, memory, program: 0, cpu, packet, tail_calls: 0, stop: None, scratch: 0 }
     }
 
     /// Runs a program from its start; gives r0.
@@ -226,9 +216,8 @@ impl<'r> Run<'r> {
         handle: u64,
         arguments: [u64; 5],
     ) -> Result<u64, Stop> {
-        let function = number(handle, FUNCTION).filter(|function| {
-            *function < self.code().functions.len()
-        });
+        let function =
+            number(handle, FUNCTION).filter(|function| *function < self.code().functions.len());
         let Some(function) = function else {
             return Err(wrong(helper, format!("{handle:#x} is not a function")).into());
         };
