@@ -12,7 +12,7 @@ use crate::program_type::ProgramType;
 use crate::run::{HelperCall, LoadedProgram, OwnHelper, Run, Vm};
 use crate::sandbox::cage::{Cage, PACKET, PACKET_BYTES, SMALLEST, STACK_TOP};
 use crate::validate::{self, Rules};
-use crate::{helper, interpret};
+use crate::{helper, interpret, jit};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -24,6 +24,8 @@ const NAME: &str = "program";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Engine {
+    /// Machine code.
+    Jit,
     /// The interpreter.
     Interpreter,
 }
@@ -31,7 +33,11 @@ pub enum Engine {
 impl Engine {
     /// All engines that there are on this machine; the first is the usual one.
     pub const fn all() -> &'static [Engine] {
-        &[Engine::Interpreter]
+        if cfg!(target_arch = "x86_64") {
+            &[Engine::Jit, Engine::Interpreter]
+        } else {
+            &[Engine::Interpreter]
+        }
     }
 }
 
@@ -99,13 +105,18 @@ impl Options {
         let code = code(instructions);
         let known = |id| self.helpers.contains_key(&id) || helper::by_id(id).is_some();
         validate::validate_by(Rules::Standard, NAME, &code, &[], known)?;
+        let memory = Cage::new(SMALLEST)
+            .map_err(|error| Error::io("reserving memory for", Path::new(NAME), error.into()))?;
+        let native = match self.engine {
+            Engine::Interpreter => None,
+            Engine::Jit => jit::compile(&code, &[], memory.mask())
+                .map_err(|problem| Error::Object { object: NAME.to_owned(), problem })?,
+        };
         let program = LoadedProgram {
             decoded: interpret::Decoded::new(&code),
             code: Arc::new(code),
             program_type: ProgramType::default(),
-            native: match self.engine {
-                Engine::Interpreter => None,
-            },
+            native,
         };
         let vm = Vm {
             programs: vec![program],
@@ -114,10 +125,7 @@ impl Options {
             budget: self.budget,
             trace: None,
         };
-        let failed = |error: rustix::io::Errno| {
-            Error::io("reserving memory for programs", Path::new("(memory)"), error.into())
-        };
-        Ok(Program { vm, memory: Cage::new(SMALLEST).map_err(failed)? })
+        Ok(Program { vm, memory })
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod bare;
 mod blocks;
+pub mod btf;
 mod code;
 mod context;
 pub mod disassemble;
@@ -13,6 +14,7 @@ mod helper_names;
 pub mod instruction;
 mod interpret;
 mod jit;
+mod object;
 mod program_type;
 mod run;
 mod sandbox;
@@ -20,5 +22,6 @@ mod validate;
 
 pub use code::{Code, Function, Line};
 pub use error::{Error, Fault, FaultKind, Result};
+pub use object::{Extern, Global, MapDefinition, Object, Obstacle};
 pub use program_type::ProgramType;
 pub use run::HelperCall;

@@ -168,13 +168,12 @@ pub const fn exit() -> Instruction {
 /// All opcodes of cpu v1 to v4 but the loads from packets.
 pub fn opcodes() -> impl Iterator<Item = u8> {
     let operations = (0x00..=0xc0).step_by(0x10).filter(|operation| *operation != 0x80);
-    let arithmetic = operations.flat_map(|operation| {
-        [0x04, 0x07, 0x0c, 0x0f].map(|rest| operation | rest)
-    });
+    let arithmetic =
+        operations.flat_map(|operation| [0x04, 0x07, 0x0c, 0x0f].map(|rest| operation | rest));
     let conditions = [JEQ, JGT, JGE, JSET, JNE, JSGT, JSGE, JLT, JLE, JSLT, JSLE];
-    let jumps = conditions.into_iter().flat_map(|condition| {
-        [0x05, 0x06, 0x0d, 0x0e].map(|rest| condition | rest)
-    });
+    let jumps = conditions
+        .into_iter()
+        .flat_map(|condition| [0x05, 0x06, 0x0d, 0x0e].map(|rest| condition | rest));
     let widths = [W, H, B, DW];
     let memory = widths.into_iter().flat_map(|width| [0x61, 0x62, 0x63, 0xc3].map(|it| it | width));
     let others = [0x18, 0x81, 0x84, 0x85, 0x87, 0x89, 0x91, 0x95, 0xd4, 0xd7, 0xdc, 0x05, 0x06];

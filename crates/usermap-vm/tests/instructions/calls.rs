@@ -128,7 +128,8 @@ fn helpers_see_the_budget_of_their_whole_block_and_change_r0_only() {
             assert_eq!(call.arguments(), [1, 2, 3, 4, 5]);
             77
         });
-        let mut instructions: Vec<_> = (1..6).map(|number| mov_imm(number, number.into())).collect();
+        let mut instructions: Vec<_> =
+            (1..6).map(|number| mov_imm(number, number.into())).collect();
         instructions.extend([raw(0x85, 0, 0, 0, 900), op(Bits::All, ADD, 0, 5), exit()]);
         assert_eq!(options.load(instructions.clone()).unwrap().run(&mut []).unwrap(), 82);
         options.budget(7);
@@ -139,11 +140,12 @@ fn helpers_see_the_budget_of_their_whole_block_and_change_r0_only() {
 
 #[test]
 fn memory_that_is_not_the_programs() {
-    let kind = |program: Vec<Instruction>, engine, memory: &mut [u8]| {
-        match fault(&self::program(engine, 1000, program), memory) {
-            (place, FaultKind::Memory { write, region, .. }) => (place, write, region),
-            other => panic!("{other:?}"),
-        }
+    let kind = |program: Vec<Instruction>, engine, memory: &mut [u8]| match fault(
+        &self::program(engine, 1000, program),
+        memory,
+    ) {
+        (place, FaultKind::Memory { write, region, .. }) => (place, write, region),
+        other => panic!("{other:?}"),
     };
     for engine in Engine::all() {
         let null = vec![mov_imm(1, 0), load(W, 0, 1, 8), exit()];

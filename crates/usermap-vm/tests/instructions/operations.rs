@@ -17,8 +17,7 @@ const LEFT: [u64; 9] = [
     u64::MAX - 6,
 ];
 /// Numbers for the right side.
-const RIGHT: [u64; 8] =
-    [0, 1, 3, 33, 0x8000_0000, 0xffff_ffff, 0x8000_0000_0000_0000, u64::MAX];
+const RIGHT: [u64; 8] = [0, 1, 3, 33, 0x8000_0000, 0xffff_ffff, 0x8000_0000_0000_0000, u64::MAX];
 /// Immediates.
 const IMMEDIATES: [i32; 6] = [1, 7, 31, -1, i32::MIN, i32::MAX];
 
@@ -28,9 +27,12 @@ type Formula = fn(u64, u64) -> u64;
 const OPERATIONS: [(&str, u8, Formula, fn(u32, u32) -> u32); 12] = [
     ("add", ADD, |a, b| a.wrapping_add(b), |a, b| a.wrapping_add(b)),
     ("sub", SUB, |a, b| a.wrapping_sub(b), |a, b| a.wrapping_sub(b)),
-    ("mul", MUL, |a, b| (u128::from(a) * u128::from(b)) as u64, |a, b| {
-        (u64::from(a) * u64::from(b)) as u32
-    }),
+    (
+        "mul",
+        MUL,
+        |a, b| (u128::from(a) * u128::from(b)) as u64,
+        |a, b| (u64::from(a) * u64::from(b)) as u32,
+    ),
     ("div", DIV, |a, b| if b != 0 { a / b } else { 0 }, |a, b| if b != 0 { a / b } else { 0 }),
     ("or", OR, |a, b| a | b, |a, b| a | b),
     ("and", AND, |a, b| a & b, |a, b| a & b),
@@ -78,15 +80,23 @@ pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (name, operation, wide_formula, narrow_formula) in OPERATIONS {
         let expected = (wide_formula, narrow_formula);
-        binary(&mut cases, name, expected, |bits| op(bits, operation, 0, 1), |bits, imm| {
-            op_imm(bits, operation, 0, imm)
-        });
+        binary(
+            &mut cases,
+            name,
+            expected,
+            |bits| op(bits, operation, 0, 1),
+            |bits, imm| op_imm(bits, operation, 0, imm),
+        );
     }
     for (name, operation, wide_formula, narrow_formula) in SIGNED {
         let expected = (wide_formula, narrow_formula);
-        binary(&mut cases, name, expected, |bits| signed(bits, operation, 0, 1), |bits, imm| {
-            signed_imm(bits, operation, 0, imm)
-        });
+        binary(
+            &mut cases,
+            name,
+            expected,
+            |bits| signed(bits, operation, 0, 1),
+            |bits, imm| signed_imm(bits, operation, 0, imm),
+        );
     }
     unary(&mut cases);
     beyond_the_kernel(&mut cases);
