@@ -33,9 +33,10 @@ pub enum Engine {
 impl Engine {
     /// All engines that there are on this machine; the first is the usual one.
     pub const fn all() -> &'static [Engine] {
-        match cfg!(target_arch = "x86_64") {
-            true => &[Engine::Jit, Engine::Interpreter],
-            false => &[Engine::Interpreter],
+        if cfg!(target_arch = "x86_64") {
+            &[Engine::Jit, Engine::Interpreter]
+        } else {
+            &[Engine::Interpreter]
         }
     }
 }
@@ -104,16 +105,13 @@ impl Options {
         let code = code(instructions);
         let known = |id| self.helpers.contains_key(&id) || helper::by_id(id).is_some();
         validate::validate_by(Rules::Standard, NAME, &code, &[], known)?;
-        let failed = |error: rustix::io::Errno| {
-            Error::io("reserving memory for programs", Path::new("(memory)"), error.into())
-        };
-        let memory = Cage::new(SMALLEST).map_err(failed)?;
+        let memory = Cage::new(SMALLEST)
+            .map_err(|error| Error::io("reserving memory for", Path::new(NAME), error.into()))?;
         let native = match self.engine {
-            Engine::Interpreter => Ok(None),
-            Engine::Jit => jit::compile(&code, &[], memory.mask()),
+            Engine::Interpreter => None,
+            Engine::Jit => jit::compile(&code, &[], memory.mask())
+                .map_err(|problem| Error::Object { object: NAME.to_owned(), problem })?,
         };
-        let native =
-            native.map_err(|problem| Error::Object { object: NAME.to_owned(), problem })?;
         let program = LoadedProgram {
             decoded: interpret::Decoded::new(&code),
             code: Arc::new(code),

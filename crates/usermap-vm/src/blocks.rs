@@ -1,5 +1,7 @@
-//! Basic blocks: runs of instructions that are entered at their first one only. Both engines count
-//! a block's instructions when they enter it, so both must know the same blocks.
+//! Basic blocks: runs of instructions that are entered at their first one only. Both engines take a
+//! block's instructions off the budget when they enter it, and look at the budget where a program
+//! could otherwise go on for ever: at jumps backwards, and at the start of functions. So both must
+//! know the same blocks.
 
 use crate::code::Code;
 use crate::instruction::{Instruction, opcode};
@@ -63,6 +65,15 @@ pub(crate) fn blocks(code: &Code) -> Vec<Block> {
     blocks
 }
 
+/// For each instruction, how many the block has that starts with it; 0 where none does.
+pub(crate) fn costs(code: &Code) -> Vec<u32> {
+    let mut costs = vec![0; code.instructions.len()];
+    for block in blocks(code) {
+        costs[block.start] = block.count;
+    }
+    costs
+}
+
 /// How many places an instruction takes.
 pub(crate) fn length(instruction: &Instruction) -> usize {
     if instruction.is_wide() { 2 } else { 1 }
@@ -124,6 +135,7 @@ mod tests {
         let expected = [(0, 4, 3), (4, 5, 1), (5, 6, 1), (6, 8, 2)];
         let expected = expected.map(|(start, end, count)| Block { start, end, count });
         assert_eq!(blocks(&program), expected);
+        assert_eq!(costs(&program), [3, 0, 0, 0, 1, 1, 2, 0]);
     }
 
     #[test]

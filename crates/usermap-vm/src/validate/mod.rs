@@ -13,11 +13,15 @@ use crate::blocks::{self, Steps};
 use crate::code::Code;
 use crate::error::{Error, Result};
 use crate::instruction::{Instruction, opcode, pseudo};
+use crate::object::MapDefinition;
 use crate::{disassemble, helper_names};
 use std::ops::Range;
 
 /// Instructions that a program may have (`BPF_COMPLEXITY_LIMIT_INSNS`).
 pub(crate) const LONGEST: usize = 1_000_000;
+
+/// The kind of maps whose values programs may have the addresses of (`BPF_MAP_TYPE_ARRAY`).
+const ARRAY: u32 = 2;
 
 /// What a rule finds.
 enum Problem {
@@ -50,13 +54,12 @@ pub(crate) enum Rules {
 
 /// Refuses a program that the kernel would refuse for its shape, or that needs what there is not.
 ///
-/// `maps` has, for each of the object's maps, how many bytes a load of the address of its value
-/// may point into: nothing if its value has no address. `helper_known` says which helpers can be
+/// `maps` are the object's, in the order of their numbers; `helper_known` says which helpers can be
 /// called.
 pub(crate) fn validate(
     object: &str,
     code: &Code,
-    maps: &[Option<u32>],
+    maps: &[MapDefinition],
     helper_known: impl Fn(u32) -> bool,
 ) -> Result<()> {
     validate_by(Rules::Kernel, object, code, maps, helper_known)
@@ -67,7 +70,7 @@ pub(crate) fn validate_by(
     rules: Rules,
     object: &str,
     code: &Code,
-    maps: &[Option<u32>],
+    maps: &[MapDefinition],
     helper_known: impl Fn(u32) -> bool,
 ) -> Result<()> {
     let validator = Validator { rules, object, code, maps, helper_known: &helper_known };
@@ -82,7 +85,7 @@ struct Validator<'c> {
     rules: Rules,
     object: &'c str,
     code: &'c Code,
-    maps: &'c [Option<u32>],
+    maps: &'c [MapDefinition],
     helper_known: &'c dyn Fn(u32) -> bool,
 }
 
@@ -201,24 +204,20 @@ impl Validator<'_> {
         if *second != (Instruction { imm: second.imm, ..Instruction::default() }) {
             return malformed("the second half of the 64-bit load has more than an immediate");
         }
-        let map = || usize::try_from(first.imm).ok().and_then(|index| self.maps.get(index));
-        match first.src {
-            0 => Ok(()),
-            pseudo::MAP if map().is_none() => malformed(format!("there is no map {}", first.imm)),
-            pseudo::MAP if second.imm != 0 => malformed("a map's address has no offset"),
-            pseudo::MAP => Ok(()),
-            pseudo::MAP_VALUE => match map() {
-                None => malformed(format!("there is no map {}", first.imm)),
-                Some(None) => malformed(format!("map {} has no value with an address", first.imm)),
-                Some(Some(size)) if second.imm as u32 >= *size => {
-                    let offset = second.imm as u32;
-                    malformed(format!("offset {offset} is outside of the value's {size} bytes"))
-                }
-                Some(Some(_)) => Ok(()),
-            },
-            pseudo::FUNCTION => self.starts_function(blocks::relative(number, first.imm.into())),
-            3 => unsupported("a kernel variable (extern __ksym)"),
-            other => unsupported(format!("a 64-bit load of kind {other}")),
+        let map = usize::try_from(first.imm).ok().and_then(|index| self.maps.get(index));
+        match (first.src, map) {
+            (0, _) => Ok(()),
+            (pseudo::MAP | pseudo::MAP_VALUE, None) => {
+                malformed(format!("there is no map {}", first.imm))
+            }
+            (pseudo::MAP, Some(_)) if second.imm != 0 => malformed("a map's address has no offset"),
+            (pseudo::MAP, Some(_)) => Ok(()),
+            (pseudo::MAP_VALUE, Some(map)) => value_address(map, second.imm as u32),
+            (pseudo::FUNCTION, _) => {
+                self.starts_function(blocks::relative(number, first.imm.into()))
+            }
+            (3, _) => unsupported("a kernel variable (extern __ksym)"),
+            (other, _) => unsupported(format!("a 64-bit load of kind {other}")),
         }
     }
 
@@ -227,7 +226,8 @@ impl Validator<'_> {
         let code = self.code;
         let object = self.object.to_owned();
         let line = code.line(number);
-        let text = disassemble::instruction(code, number, &[], |_| None);
+        let maps: Vec<&str> = self.maps.iter().map(|map| map.name.as_str()).collect();
+        let text = disassemble::instruction(code, number, &maps, |_| None);
         let place = format!("program {}, instruction {number}: {text}", code.name);
         match problem {
             Problem::Unsupported(what) => {
@@ -242,6 +242,20 @@ impl Validator<'_> {
             }
         }
     }
+}
+
+/// Only an array of one value has an address that can be loaded, and only of bytes in the value.
+fn value_address(map: &MapDefinition, offset: u32) -> Check {
+    let MapDefinition { name, value_size, map_type, max_entries, .. } = map;
+    if *map_type != ARRAY || *max_entries != 1 {
+        return malformed(format!("map {name} is no array of one value, which has an address"));
+    }
+    if offset >= *value_size {
+        return malformed(format!(
+            "byte {offset} is behind the {value_size} of map {name}'s value"
+        ));
+    }
+    Ok(())
 }
 
 /// Whether nothing goes on behind an instruction.
