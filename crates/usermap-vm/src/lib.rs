@@ -2,21 +2,28 @@
 
 #![allow(dead_code, unused_imports)]
 
+pub mod bare;
 mod blocks;
+pub mod btf;
 mod code;
 mod context;
+pub mod disassemble;
 mod error;
 mod helper;
+mod helper_names;
 pub mod instruction;
 mod interpret;
 mod jit;
+mod object;
 mod program_type;
 mod run;
 mod sandbox;
+mod validate;
 
 pub use code::{Code, Function, Line};
 pub use context::{Context, Redirect, RedirectKind, Skb, Vlan, Xdp};
 pub use error::{Error, Fault, FaultKind, Result};
 pub use helper::{Event, Events};
+pub use object::{Extern, Global, MapDefinition, Object, Obstacle};
 pub use program_type::ProgramType;
 pub use run::HelperCall;

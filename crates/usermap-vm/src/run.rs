@@ -8,7 +8,7 @@ use crate::{helper, interpret};
 use crate::{jit, program_type::ProgramType};
 use std::collections::HashMap;
 use std::sync::Arc;
-use usermap::{Map, ValuePointer};
+use usermap::{Map, MapType, ValuePointer};
 
 /// How many tail calls a run makes (`MAX_TAIL_CALL_CNT`).
 pub(crate) const TAIL_CALLS: u32 = 33;
@@ -69,6 +69,8 @@ pub(crate) type OwnHelper = Arc<dyn Fn(&mut HelperCall<'_>) -> u64 + Send + Sync
 /// A program that can be run.
 pub(crate) struct LoadedProgram {
     pub(crate) code: Arc<Code>,
+    /// What the interpreter runs.
+    pub(crate) decoded: interpret::Decoded,
     pub(crate) program_type: ProgramType,
     /// Machine code, unless it is to be interpreted.
     pub(crate) native: Option<jit::Native>,
@@ -82,6 +84,19 @@ pub(crate) struct LoadedMap {
     pub(crate) start: u64,
     /// Where each is, if it is an array.
     pub(crate) array: Option<ArrayLayout>,
+}
+
+impl LoadedMap {
+    /// Bytes that an instruction may load the address of: of the first value of an array that is
+    /// not per CPU.
+    pub(crate) fn value_bytes(&self) -> Option<u32> {
+        match &self.storage {
+            Storage::Map(map) if map.spec().map_type == MapType::Array => {
+                Some(map.spec().value_size)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Where an array's values are in the cage.
@@ -195,7 +210,12 @@ impl<'r> Run<'r> {
 
     /// Runs a program from its start; gives r0.
     pub(crate) fn start(&mut self, program: usize, context: u64) -> Result<u64, Trap> {
-        let given = self.execute(program, 0, STACK_TOP, [context, 0, 0, 0, 0]);
+        self.start_with(program, [context, 0, 0, 0, 0])
+    }
+
+    /// The same with more arguments, for programs that have no context.
+    pub(crate) fn start_with(&mut self, program: usize, arguments: [u64; 5]) -> Result<u64, Trap> {
+        let given = self.execute(program, 0, STACK_TOP, arguments);
         helper::release(self);
         given
     }

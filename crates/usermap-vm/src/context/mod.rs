@@ -21,7 +21,7 @@ pub(crate) use skb::{MAX_LENGTH, field, protocol_of, publish as publish_skb};
 pub(crate) use verdict::{TC_ACT_REDIRECT, TC_ACT_SHOT, XDP_ABORTED, XDP_REDIRECT};
 pub(crate) use xdp::{XDP_FRAME, is_metadata, publish as publish_xdp};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, FaultKind, Result};
 use crate::program_type::ProgramType;
 use crate::sandbox::cage::Cage;
 
@@ -178,13 +178,20 @@ impl Context {
 
     /// Takes it back after a run: the packet as the program left it, and the fields that a
     /// program may write.
-    pub(crate) fn collect(&mut self, cage: &Cage, packet: &Packet) {
-        match self {
+    pub(crate) fn collect(&mut self, cage: &Cage, packet: &Packet) -> Result<()> {
+        let collected = match self {
             Context::Xdp(xdp) => xdp.collect(cage, packet),
             Context::Skb(skb) => skb.collect(cage, packet),
             Context::Bytes(bytes) => raw::collect(bytes, cage, packet),
-        }
+        };
+        // Helpers keep the packet within its part of the cage.
+        collected.map_err(misplaced)
     }
+}
+
+/// What is said of a context for which the cage has no room.
+fn misplaced(fault: FaultKind) -> Error {
+    Error::Invalid { what: "the context".to_owned(), rule: fault.to_string() }
 }
 
 /// `given` bytes as a structure of `N`, by the kernel's rule for both lengths

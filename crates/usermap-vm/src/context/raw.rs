@@ -1,7 +1,8 @@
 //! Contexts given as bytes: of `syscall`, tracepoint and kprobe programs.
 
+use super::misplaced;
 use super::packet::{Kind, Packet};
-use crate::error::{Error, Result};
+use crate::error::{Error, FaultKind, Result};
 use crate::program_type::ProgramType;
 use crate::sandbox::cage::{CONTEXT, CONTEXT_BYTES, Cage};
 
@@ -24,17 +25,17 @@ pub(super) fn place(bytes: &[u8], program_type: ProgramType, cage: &Cage) -> Res
     let rest = zeros.get(bytes.len()..).unwrap_or_default();
     cage.write(CONTEXT, bytes)
         .and_then(|()| cage.write(CONTEXT + bytes.len() as u64, rest))
-        .map_err(|fault| Error::Invalid {
-            what: "the context".to_owned(),
-            rule: fault.to_string(),
-        })?;
+        .map_err(misplaced)?;
     Ok(Packet::of(kind))
 }
 
-pub(super) fn collect(bytes: &mut [u8], cage: &Cage, packet: &Packet) {
-    if packet.kind == Kind::Writable {
-        // All of it was placed there, so all of it can be read.
-        let read = cage.read(CONTEXT, bytes);
-        debug_assert!(read.is_ok());
+pub(super) fn collect(
+    bytes: &mut [u8],
+    cage: &Cage,
+    packet: &Packet,
+) -> std::result::Result<(), FaultKind> {
+    match packet.kind {
+        Kind::Writable => cage.read(CONTEXT, bytes),
+        _ => Ok(()),
     }
 }

@@ -6,7 +6,7 @@
 //! without it is given back as it was, where the kernel gives back 14 zeros.
 
 use super::packet::{Kind, Packet};
-use super::{ETH_HLEN, set_word, structure, word};
+use super::{ETH_HLEN, misplaced, set_word, structure, word};
 use crate::error::{Error, FaultKind, Result};
 use crate::program_type::ProgramType;
 use crate::sandbox::cage::{CONTEXT, Cage, PACKET};
@@ -292,11 +292,7 @@ impl Skb {
             .write(packet.mac, &self.packet)
             .and_then(|()| cage.write(CONTEXT, &bytes))
             .and_then(|()| publish(cage, &packet));
-        let refused = |fault: FaultKind| Error::Invalid {
-            what: "the packet".to_owned(),
-            rule: fault.to_string(),
-        };
-        placed.map(|()| packet).map_err(refused)
+        placed.map(|()| packet).map_err(misplaced)
     }
 
     /// The fields that no test run takes.
@@ -314,13 +310,15 @@ impl Skb {
         }
     }
 
-    pub(super) fn collect(&mut self, cage: &Cage, packet: &Packet) {
+    pub(super) fn collect(
+        &mut self,
+        cage: &Cage,
+        packet: &Packet,
+    ) -> std::result::Result<(), FaultKind> {
         self.packet.resize(packet.end.saturating_sub(packet.mac) as usize, 0);
         let mut bytes = [0; BYTES];
-        // Helpers keep the packet within its part.
-        let read =
-            cage.read(packet.mac, &mut self.packet).and_then(|()| cage.read(CONTEXT, &mut bytes));
-        debug_assert!(read.is_ok());
+        cage.read(packet.mac, &mut self.packet)?;
+        cage.read(CONTEXT, &mut bytes)?;
         self.hash = packet.hash;
         self.vlan =
             packet.vlan.map(|(protocol, tci)| Vlan { protocol: u16::from_be_bytes(protocol), tci });
@@ -337,6 +335,7 @@ impl Skb {
         if queue < 0xffff {
             self.queue_mapping = queue as u16;
         }
+        Ok(())
     }
 }
 

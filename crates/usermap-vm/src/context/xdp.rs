@@ -1,7 +1,7 @@
 //! `struct xdp_md`, and its packet with the head- and tailroom of the kernel's test run.
 
 use super::packet::{Kind, Packet};
-use super::{ETH_HLEN, set_word, structure, word};
+use super::{ETH_HLEN, misplaced, set_word, structure, word};
 use crate::error::{Error, FaultKind, Result};
 use crate::sandbox::cage::{CONTEXT, Cage, PACKET, PACKET_BYTES};
 
@@ -168,21 +168,19 @@ impl Xdp {
             cage.write(data, &self.packet)?;
             cage.write(CONTEXT, &self.layout(packet.data, packet.end, packet.meta))
         };
-        write().map_err(|fault| Error::Invalid {
-            what: "the packet".to_owned(),
-            rule: fault.to_string(),
-        })?;
+        write().map_err(misplaced)?;
         Ok(packet)
     }
 
-    pub(super) fn collect(&mut self, cage: &Cage, packet: &Packet) {
+    pub(super) fn collect(
+        &mut self,
+        cage: &Cage,
+        packet: &Packet,
+    ) -> std::result::Result<(), FaultKind> {
         self.packet.resize(packet.length() as usize, 0);
         self.metadata.resize(packet.metadata() as usize, 0);
-        // Helpers keep both within the packet's part.
-        let read = cage
-            .read(packet.data, &mut self.packet)
-            .and_then(|()| cage.read(packet.meta, &mut self.metadata));
-        debug_assert!(read.is_ok());
+        cage.read(packet.data, &mut self.packet)?;
+        cage.read(packet.meta, &mut self.metadata)
     }
 }
 

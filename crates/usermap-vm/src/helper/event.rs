@@ -92,8 +92,8 @@ impl EventArray {
         Ok(())
     }
 
-    /// A reader.
-    pub(crate) fn events(&self) -> Events {
+    /// A reader of them.
+    pub(crate) fn reader(&self) -> Events {
         Events { shared: self.shared.clone() }
     }
 }
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn oldest_first_and_no_more_than_fit() {
         let array = EventArray::new(2);
-        let events = array.events();
+        let events = array.reader();
         for (cpu, byte) in [(1, 10), (0, 11), (1, 12)] {
             array.output(cpu, vec![byte]).unwrap();
         }

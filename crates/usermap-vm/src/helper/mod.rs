@@ -11,7 +11,6 @@ mod event;
 mod format;
 mod map;
 mod memory;
-mod names;
 mod ours;
 mod print;
 mod program_array;
@@ -29,9 +28,15 @@ pub(crate) use event::EventArray;
 pub use event::{Event, Events};
 pub(crate) use program_array::ProgramArray;
 
+use crate::helper_names::NAMES;
 use crate::program_type::ProgramType;
 use crate::run::{Run, Stop};
 use usermap::abi::helper as own;
+
+/// `BPF_MAP_TYPE_PROG_ARRAY`
+pub(crate) const PROG_ARRAY: u32 = 3;
+/// `BPF_MAP_TYPE_PERF_EVENT_ARRAY`
+pub(crate) const PERF_EVENT_ARRAY: u32 = 4;
 
 /// A helper's code.
 pub(crate) type Function = fn(&mut Run<'_>, [u64; 5]) -> Result<u64, Stop>;
@@ -94,7 +99,7 @@ fn locking(program: ProgramType) -> bool {
 
 /// A helper that Linux has.
 const fn linux(id: u32, allowed: fn(ProgramType) -> bool, function: Function) -> Helper {
-    Helper { id, name: names::LINUX[id as usize - 1], allowed, function }
+    Helper { id, name: NAMES[id as usize - 1], allowed, function }
 }
 
 /// A helper of usermap's own.
@@ -184,7 +189,7 @@ static HELPERS: [Helper; 73] = [
 ];
 
 /// How many numbers there are up to the last of Linux's.
-const NUMBERS: usize = names::LINUX.len() + 1;
+const NUMBERS: usize = NAMES.len() + 1;
 
 /// Where in the list each of Linux's helpers is, plus 1; 0 where there is none.
 static INDEX: [u8; NUMBERS] = {
@@ -211,7 +216,7 @@ pub(crate) fn by_id(id: u32) -> Option<&'static Helper> {
 
 /// The name of a helper, whether it is here or only in Linux.
 pub(crate) fn name_of(id: u32) -> Option<&'static str> {
-    let linux = id.checked_sub(1).and_then(|index| names::LINUX.get(index as usize));
+    let linux = id.checked_sub(1).and_then(|index| NAMES.get(index as usize));
     linux.copied().or_else(|| by_id(id).map(|helper| helper.name))
 }
 
