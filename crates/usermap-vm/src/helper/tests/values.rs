@@ -264,3 +264,39 @@ fn events() {
     assert_eq!(events.next().unwrap().data, [1, 2, 3, 4, 5, 5, 5]);
     assert_eq!(events.drain().len(), 1);
 }
+
+const RECORDED: &str = include_str!("../../../tests/data/numbers-6.18.txt");
+
+fn bytes_of(hex: &str) -> Vec<u8> {
+    let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+    if hex == "-" { Vec::new() } else { (0..hex.len()).step_by(2).map(byte).collect() }
+}
+
+#[test]
+fn numbers_as_the_kernel() {
+    let bench = Bench::new(&[]);
+    let mut run = bench.run(ProgramType::Xdp, crate::context::Xdp::new(vec![0; 64]));
+    for line in RECORDED.lines().filter(|line| !line.starts_with('#')) {
+        let (asked, expected) = line.split_once(" = ").unwrap();
+        let words: Vec<&str> = asked.split(' ').collect();
+        let given = match words[..] {
+            ["diff", from, to, seed] => {
+                let (from, to) = (bytes_of(from), bytes_of(to));
+                put(&bench, STACK, &from);
+                put(&bench, VALUE, &to);
+                let (one, two) = (from.len() as u64, to.len() as u64);
+                let seed = seed.parse().unwrap();
+                give(&mut run, 28, &[STACK, one, VALUE, two, seed]).to_string()
+            }
+            ["number", id, text, flags] => {
+                let text = bytes_of(text);
+                put(&bench, VALUE, &text);
+                let arguments = [VALUE, text.len() as u64, flags.parse().unwrap(), STACK];
+                let given = give(&mut run, id.parse().unwrap(), &arguments);
+                format!("{given} {}", bench.cage.load(STACK, 8).unwrap())
+            }
+            _ => panic!("{line}"),
+        };
+        assert_eq!(given, expected, "{asked}");
+    }
+}
