@@ -1,7 +1,7 @@
 //! Every function once, with no expectation but that it comes back.
 
 use usermap::abi::{BPF_ANY, BPF_EXIST, cpu_flags};
-use usermap::{Map, MapType, Spec};
+use usermap::{Map, MapType, MapTypes, Spec};
 use usermap_tests::rng::Rng;
 
 /// Entries of the maps here.
@@ -20,6 +20,10 @@ pub fn specs() -> Vec<Spec> {
     specs.push(other.clone());
     other.flags = usermap::abi::map_flags::ZERO_SEED;
     specs.push(other);
+    let mut btf = vec![0; 200];
+    btf[..2].copy_from_slice(&0xeb9f_u16.to_ne_bytes());
+    let typed = Spec::new(MapType::PerCpuHash, 4, 8, MAX).cpus(2);
+    specs.push(typed.types(MapTypes::new(btf, 1, 2)));
     specs
 }
 
@@ -75,6 +79,7 @@ pub fn everything(map: &Map, rng: &mut Rng, operations: u64) {
             22 if rng.one_in(4) => batches(map, &key),
             _ => {
                 let _ = (map.len(), map.is_frozen(), map.info(), map.len_on(cpu));
+                let _ = (map.types(), map.lease(cpu), map.lease_any());
                 Ok(())
             }
         };

@@ -5,6 +5,7 @@ mod bulk;
 mod create;
 mod handles;
 mod killed;
+mod leases;
 mod script;
 mod together;
 
@@ -21,5 +22,6 @@ fn child_entry() {
         ("without-rights", handles::without_rights),
         ("script", script::child),
         ("bulk", bulk::child),
+        ("lease", leases::child),
     ]);
 }

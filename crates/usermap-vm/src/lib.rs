@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unused_imports)]
 
+mod blocks;
 mod code;
 mod context;
 mod error;

@@ -13,6 +13,11 @@ use usermap::{Map, ValuePointer};
 /// How many tail calls a run makes (`MAX_TAIL_CALL_CNT`).
 pub(crate) const TAIL_CALLS: u32 = 33;
 
+/// The helper that engines know.
+pub(crate) const TAIL_CALL: u32 = 12;
+/// What r0 is after a tail call that was not made.
+pub(crate) const NO_TAIL_CALL: u64 = -(libc::ENOENT as i64) as u64;
+
 /// What stands for a map in a register: no address of anything.
 const MAP: u64 = 0x4d41_5000_0000_0000;
 /// What stands for a function.
@@ -25,6 +30,11 @@ const FIRST: u64 = 0x1000;
 /// What a load of a map's address gives.
 pub(crate) fn map_handle(index: usize) -> u64 {
     MAP | FIRST + index as u64 * 8
+}
+
+/// The number of the map that something stands for.
+pub(crate) fn map_number(handle: u64) -> Option<usize> {
+    number(handle, MAP)
 }
 
 /// What a load of a function's address gives.
@@ -70,6 +80,19 @@ pub(crate) struct LoadedMap {
     pub(crate) storage: Storage,
     /// Where its values are in the cage.
     pub(crate) start: u64,
+    /// Where each is, if it is an array.
+    pub(crate) array: Option<ArrayLayout>,
+}
+
+/// Where an array's values are in the cage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ArrayLayout {
+    pub(crate) start: u64,
+    pub(crate) max_entries: u32,
+    /// Bytes from one value to the next.
+    pub(crate) stride: u64,
+    /// Bytes from one CPU slot's values to the next's; 0 if it is not per CPU.
+    pub(crate) plane: u64,
 }
 
 /// What a map is kept in.
@@ -95,6 +118,8 @@ pub(crate) struct State {
     pub(crate) stopped: u64,
     /// Not 0 if a tail call was made, whose result is the function's.
     pub(crate) tail_called: u64,
+    /// The address of an atomic access that is not aligned.
+    pub(crate) address: u64,
 }
 
 /// A run.
@@ -150,18 +175,9 @@ impl<'r> Run<'r> {
             frame: STACK_TOP,
             stopped: 0,
             tail_called: 0,
+            address: 0,
         };
-        Run {
-            state,
-            vm,
-            memory,
-            program: 0,
-            cpu,
-            packet,
-            tail_calls: 0,
-            stop: None,
-            scratch: 0,
-        }
+        Run { state, vm, memory, program: 0, cpu, packet, tail_calls: 0, stop: None, scratch: 0 }
     }
 
     /// Runs a program from its start; gives r0.
@@ -226,9 +242,8 @@ impl<'r> Run<'r> {
         handle: u64,
         arguments: [u64; 5],
     ) -> Result<u64, Stop> {
-        let function = number(handle, FUNCTION).filter(|function| {
-            *function < self.code().functions.len()
-        });
+        let function =
+            number(handle, FUNCTION).filter(|function| *function < self.code().functions.len());
         let Some(function) = function else {
             return Err(wrong(helper, format!("{handle:#x} is not a function")).into());
         };
@@ -266,6 +281,22 @@ impl<'r> Run<'r> {
         self.tail_calls += 1;
         let frame = self.state.frame;
         self.execute(program, 0, frame, [context, 0, 0, 0, 0]).map(Some).map_err(Stop::Trap)
+    }
+
+    /// Calls a helper from machine code, which looks into the state afterwards.
+    pub(crate) fn call_from_machine(&mut self, id: u32, arguments: [u64; 5]) -> u64 {
+        let given = match id {
+            TAIL_CALL => self.tail_call(arguments).map(|called| {
+                self.state.tail_called = u64::from(called.is_some());
+                called.unwrap_or(NO_TAIL_CALL)
+            }),
+            _ => self.call_helper(id, arguments),
+        };
+        given.unwrap_or_else(|stop| {
+            self.stop = Some(stop);
+            self.state.stopped = 1;
+            0
+        })
     }
 
     /// Calls a helper.

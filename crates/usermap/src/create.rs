@@ -3,10 +3,12 @@
 use crate::abi::{errno, map_flags};
 use crate::error::{Error, Reason, Result};
 use crate::header::Header;
-use crate::map::{Access, Inner, Kind, Map};
+use crate::layout::Layout;
+use crate::map::{Access, Inner, Map};
 use crate::mem::{Region, process};
 use crate::spec::Spec;
 use crate::storage::{self, Size};
+use crate::types::MapTypes;
 use crate::writers::Writers;
 use rustix::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -27,7 +29,7 @@ impl Map {
         }
         let header = new_header(spec)?;
         let fd = storage::nameless(&header.size())?;
-        Map::in_new_file(fd, header, Path::new(""), Access::from_flags(spec.flags))
+        Map::in_new_file(fd, header, Path::new(""), spec)
     }
 
     /// A new map without a descriptor, which only forked children share. The cheapest kind.
@@ -45,7 +47,7 @@ impl Map {
     pub fn create_anonymous(spec: &Spec) -> Result<Map> {
         let header = new_header(spec)?;
         let region = Region::anonymous(header.words * 8)?;
-        header.write(region.words());
+        header.write(region.words(), spec.types.as_ref());
         Map::new(region, header, None, true, Access::from_flags(spec.flags))
     }
 
@@ -73,7 +75,7 @@ impl Map {
         let path = storage::resolve(path.as_ref())?;
         let header = new_header(spec)?;
         let (fd, hidden) = storage::beside(&path, &header.size())?;
-        let map = Map::in_new_file(fd, header, &path, Access::from_flags(spec.flags));
+        let map = Map::in_new_file(fd, header, &path, spec);
         let linked = map.and_then(|map| map.link(path).map(|()| map));
         if let Some(hidden) = hidden {
             let _ = std::fs::remove_file(hidden);
@@ -87,7 +89,8 @@ impl Map {
     /// # Errors
     ///
     /// As [`create`](Map::create) and [`open`](Map::open); and [`Error::Differs`] if the map that
-    /// is there has another kind, size or flags.
+    /// is there has another kind, size or flags. A name and types may differ, or be on one side
+    /// only: a map that is there keeps its own.
     ///
     /// ```
     /// use usermap::{Map, MapType, Spec};
@@ -174,10 +177,10 @@ impl Map {
         Map::existing(fd, header, writable, access, what)
     }
 
-    fn in_new_file(fd: OwnedFd, header: Header, path: &Path, access: Access) -> Result<Map> {
+    fn in_new_file(fd: OwnedFd, header: Header, path: &Path, spec: &Spec) -> Result<Map> {
         let region = Region::map(fd, header.words * 8, true, path)?;
-        header.write(region.words());
-        Map::new(region, header, None, true, access)
+        header.write(region.words(), spec.types.as_ref());
+        Map::new(region, header, None, true, Access::from_flags(spec.flags))
     }
 
     fn existing(
@@ -192,7 +195,7 @@ impl Map {
             return Err(Error::not_a_map(path, "its specification breaks the rules of creation"));
         }
         // Nothing in a file is believed, its size neither: all places follow from the specification.
-        if Kind::of(&header).map(|(_, words)| words) != Some(header.words) {
+        if Layout::of(&header).map(|layout| layout.words) != Some(header.words) {
             return Err(Error::not_a_map(path, "its size does not follow from its specification"));
         }
         let region = Region::map(fd, header.words * 8, writable, path)?;
@@ -213,13 +216,25 @@ impl Map {
         static SERIAL: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
         let path =
             path.filter(|path| path.exists()).and_then(|path| std::path::absolute(path).ok());
-        let (kind, _) = Kind::of(&header)
+        let Layout { kind, kind_end, leases, types, .. } = Layout::of(&header)
             .ok_or_else(|| Error::not_a_map(path.clone().unwrap_or_default(), "too large"))?;
         let serial = SERIAL.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let writers = Writers::default();
         let path = Mutex::new(path);
         let value_bytes = header.spec.value_bytes(header.spec.cpus) as usize;
-        let inner = Inner { region, header, kind, value_bytes, writers, writable, path, serial };
+        let inner = Inner {
+            region,
+            header,
+            kind,
+            kind_end,
+            leases,
+            types,
+            value_bytes,
+            writers,
+            writable,
+            path,
+            serial,
+        };
         Ok(Map { inner: Arc::new(inner), access })
     }
 
@@ -299,7 +314,7 @@ impl Map {
 impl Header {
     /// How large the region's file is to be.
     fn size(&self) -> Size<'_> {
-        let sparse = Kind::of(self).map_or(0..0, |(kind, _)| kind.sparse());
+        let sparse = Layout::of(self).map_or(0..0, |layout| layout.kind.sparse());
         Size {
             spec: &self.spec,
             bytes: self.words as u64 * 8,
@@ -312,6 +327,7 @@ impl Header {
 /// The header of a new map, with all that follows from the specification filled in.
 fn new_header(spec: &Spec) -> Result<Header> {
     spec.validate()?;
+    let types = spec.types.as_ref().map(MapTypes::summary);
     let spec = resolved(spec);
     storage::check_memory(&spec)?;
     let seed = match spec.has(map_flags::ZERO_SEED) {
@@ -326,20 +342,22 @@ fn new_header(spec: &Spec) -> Result<Header> {
         errno: errno::ENOMEM,
     };
     let id = (random() as u32).max(1);
-    let mut header = Header { spec, seed, words: 0, id };
-    header.words = Kind::of(&header).ok_or(too_large)?.1;
+    let mut header = Header { spec, seed, words: 0, id, types };
+    header.words = Layout::of(&header).ok_or(too_large)?.words;
     Ok(header)
 }
 
 /// The specification with the number of CPU slots that the map will have, and without the rights
-/// of the handle that creates it (`bpf_map_flags_retain_permanent`).
+/// of the handle that creates it (`bpf_map_flags_retain_permanent`) and the types, which are in
+/// the region.
 fn resolved(spec: &Spec) -> Spec {
     let cpus = match (spec.map_type.is_per_cpu(), spec.cpus) {
         (false, _) => 1,
         (true, 0) => process::possible_cpus(),
         (true, cpus) => cpus,
     };
-    spec.clone().cpus(cpus).flags(spec.flags & !(map_flags::RDONLY | map_flags::WRONLY))
+    let flags = spec.flags & !(map_flags::RDONLY | map_flags::WRONLY);
+    Spec { types: None, ..spec.clone().cpus(cpus).flags(flags) }
 }
 
 fn random() -> u64 {

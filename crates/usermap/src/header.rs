@@ -12,29 +12,37 @@
 //!      10       words of the region
 //!      11       offset of a spin lock in the value + 1, 0 for none | numa_node
 //!      12       id
-//!      13..63   0
+//!      13       word of the region where the types start, 0 if there are none
+//!      14       checksum of the types | bytes of the types
+//!      15       number of the value's type | number of the key's type
+//!      16..63   0
 //!      64       entries, counted (`mem::count`)        each of these on a cache line of its own
 //!      72       elements that came so far (ZERO_SEED)
 //!      80       highest number in the table of writers
 //!      88       where to look for a free node
 //!      96       1 if frozen
-//!     512...    the table of writers (`mem::owner`), then the kind's own parts
+//!     512...    the table of writers (`mem::owner`), then the kind's own parts, then leases and
+//!               types where there are any (`layout`)
 //! ```
 //!
 //! Words 0 to 63 are written once, before anybody else can see the region. Nothing else in a
-//! region is needed to find its way in it: all places follow from the specification.
+//! region is needed to find its way in it: all places follow from the specification and from
+//! how long the types are.
 
 use crate::abi::{MapType, map_flags};
 use crate::error::{Error, Name, Result};
+use crate::layout::Layout;
+use crate::mem::bytes;
 use crate::mem::count::Count;
 use crate::mem::owner::{self, Owners};
 use crate::mem::sync::{AtomicU64, Ordering::Relaxed};
 use crate::spec::Spec;
+use crate::types::{self, MapTypes};
 use std::path::Path;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"usermap\0");
 /// Changes whenever a region of before could be misread.
-pub(crate) const LAYOUT_VERSION: u32 = 1;
+pub(crate) const LAYOUT_VERSION: u32 = 2;
 
 /// Words that never change.
 pub(crate) const FIXED: usize = 64;
@@ -67,6 +75,8 @@ pub(crate) struct Header {
     pub(crate) seed: [u64; 2],
     pub(crate) words: usize,
     pub(crate) id: u32,
+    /// What the region has of types; the specification here never has any.
+    pub(crate) types: Option<types::Summary>,
 }
 
 fn pair(low: u32, high: u32) -> u64 {
@@ -96,21 +106,29 @@ impl Header {
         words[3] = pair(spec.key_size, spec.value_size);
         words[4] = pair(spec.max_entries, spec.cpus);
         words[5] = spec.map_extra;
-        words[6] = crate::mem::bytes::word_of(first);
-        words[7] = crate::mem::bytes::word_of(second);
+        words[6] = bytes::word_of(first);
+        words[7] = bytes::word_of(second);
         words[8] = self.seed[0];
         words[9] = self.seed[1];
         words[10] = self.words as u64;
         words[11] = pair(spec.numa_node, spec.spin_lock.map_or(0, |offset| offset + 1));
         words[12] = u64::from(self.id);
+        if let (Some(types), Some(layout)) = (self.types, Layout::of(self)) {
+            words[13] = layout.types.start as u64;
+            words[14] = pair(types.bytes, types.checksum);
+            words[15] = pair(types.key, types.value);
+        }
         words[1] = pair(LAYOUT_VERSION, checksum(&words));
         words
     }
 
-    /// Writes it into a new region.
-    pub(crate) fn write(&self, region: &[AtomicU64]) {
+    /// Writes it into a new region, and the types that it speaks of.
+    pub(crate) fn write(&self, region: &[AtomicU64], types: Option<&MapTypes>) {
         for (to, from) in region.iter().zip(self.encode()) {
             to.store(from, Relaxed);
+        }
+        if let (Some(types), Some(layout)) = (types, Layout::of(self)) {
+            bytes::store(&region[layout.types], types.btf());
         }
     }
 
@@ -142,18 +160,31 @@ impl Header {
             ..Spec::new(map_type, low(words[3]), high(words[3]), low(words[4]))
         };
         let Ok(size) = usize::try_from(words[10]) else { return bad("its size is impossible") };
-        Ok(Header { spec, seed: [words[8], words[9]], words: size, id: low(words[12]) })
+        let (id, types) = (low(words[12]), read_types(words));
+        let sizes = types::HEADER..=types::LIMIT;
+        if types.is_some_and(|types| !sizes.contains(&(types.bytes as usize))) {
+            return bad("the size of its types is impossible");
+        }
+        Ok(Header { spec, seed: [words[8], words[9]], words: size, id, types })
     }
 }
 
-/// FNV-1a over the words, folded to 32 bits.
+/// Where they are is not read: it follows from the rest.
+fn read_types(words: &[u64; FIXED]) -> Option<types::Summary> {
+    let (place, [bytes, checksum]) = (words[13], [low(words[14]), high(words[14])]);
+    let (key, value) = (low(words[15]), high(words[15]));
+    (place != 0).then_some(types::Summary { bytes, checksum, key, value })
+}
+
 fn checksum(words: &[u64; FIXED]) -> u32 {
-    let sum = words.iter().enumerate().filter(|(index, _)| *index != 1).fold(
-        0xcbf2_9ce4_8422_2325_u64,
-        |sum, (_, word)| {
-            let sum = (sum ^ word).wrapping_mul(0x0100_0000_01b3);
-            sum ^ sum >> 32
-        },
-    );
+    fold(words.iter().enumerate().filter(|(index, _)| *index != 1).map(|(_, word)| *word))
+}
+
+/// FNV-1a over words, folded to 32 bits.
+pub(crate) fn fold(words: impl Iterator<Item = u64>) -> u32 {
+    let sum = words.fold(0xcbf2_9ce4_8422_2325_u64, |sum, word| {
+        let sum = (sum ^ word).wrapping_mul(0x0100_0000_01b3);
+        sum ^ sum >> 32
+    });
     (sum ^ sum >> 32) as u32
 }

@@ -22,6 +22,8 @@ pub struct Info {
     pub bytes: u64,
     /// CPU slots; 1 unless the map is per CPU.
     pub cpus: u32,
+    /// Whether it has the types of its key and value ([`Map::types`]).
+    pub typed: bool,
     /// Its file, if it has a name that this process knows.
     pub path: Option<PathBuf>,
 }
@@ -47,6 +49,7 @@ impl Map {
             bytes_used: region.resident(),
             bytes: region.bytes() as u64,
             cpus: self.cpus(),
+            typed: self.inner.header.types.is_some(),
             path: self.path(),
         }
     }

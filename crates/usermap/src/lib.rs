@@ -38,10 +38,10 @@
 //! | all entries | [`get_next_key`](Map::get_next_key), [`for_each`](Map::for_each), [`retain`](Map::retain), [`clear`](Map::clear), [`len`](Map::len) |
 //! | ranges | [`lookup_range`](Map::lookup_range), [`update_range`](Map::update_range), [`delete_range`](Map::delete_range) |
 //! | batches | [`lookup_batch`](Map::lookup_batch), [`lookup_and_delete_batch`](Map::lookup_and_delete_batch), [`update_batch`](Map::update_batch), [`delete_batch`](Map::delete_batch) |
-//! | the map itself | [`info`](Map::info), [`freeze`](Map::freeze), [`sync`](Map::sync), [`map_values`](Map::map_values), [`reopen`](Map::reopen) |
+//! | the map itself | [`info`](Map::info), [`types`](Map::types), [`freeze`](Map::freeze), [`sync`](Map::sync), [`map_values`](Map::map_values), [`reopen`](Map::reopen) |
 //!
 //! Two more views of the same maps: [`Map::on_cpu`] is a map as an eBPF program on one CPU sees it
-//! ([`Program`]: pointers to values, this CPU's slot), and [`command::bpf`] is the system call,
+//! ([`Program`]: pointers to values, this CPU's slot, which [`Map::lease`] gives to one at a time), and [`command::bpf`] is the system call,
 //! which takes a `bpf_attr` in memory. [`abi`] has the numbers, [`Helper`] says which helpers of
 //! programs a map allows.
 //!
@@ -105,6 +105,8 @@ mod helper;
 mod increment;
 mod info;
 mod kind;
+mod layout;
+mod lease;
 mod map;
 mod mapping;
 mod mem;
@@ -117,6 +119,7 @@ mod range;
 mod spec;
 mod storage;
 mod typed;
+mod types;
 mod writers;
 
 pub use abi::MapType;
@@ -124,6 +127,7 @@ pub use batch::{Batch, Token};
 pub use error::{Error, Name, Reason, Result};
 pub use helper::Helper;
 pub use info::Info;
+pub use lease::SlotLease;
 pub use map::{Access, Map};
 pub use mapping::Mapping;
 pub use program::{Program, ValueMemory, ValuePointer};
@@ -133,6 +137,7 @@ pub use typed::{
     Array, HashMap, Iter, Number, PerCpuArray, PerCpuHashMap, PerCpuQueue, PerCpuStack,
     PerCpuValues, Plain, Queue, Stack, ValueRef,
 };
+pub use types::MapTypes;
 
 /// The documents' programs, run as tests.
 #[cfg(doctest)]

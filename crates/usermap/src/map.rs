@@ -13,6 +13,7 @@ use crate::mem::sync::{AtomicU64, Ordering::*, acquire, fence};
 use crate::mem::{Region, process};
 use crate::spec::Spec;
 use crate::writers::Writers;
+use core::ops::Range;
 use rustix::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -75,6 +76,10 @@ pub(crate) struct Inner {
     pub(crate) region: Region,
     pub(crate) header: Header,
     pub(crate) kind: Kind,
+    /// The word after the kind's own parts: leases and types come after it.
+    pub(crate) kind_end: usize,
+    pub(crate) leases: Range<usize>,
+    pub(crate) types: Range<usize>,
     /// Bytes of a value as lookups and updates move it.
     pub(crate) value_bytes: usize,
     pub(crate) writers: Writers,
@@ -94,7 +99,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// The geometry, and the words of the whole region.
+    /// The geometry, and the words up to the end of the kind's own parts.
     pub(crate) fn of(header: &Header) -> Option<(Kind, usize)> {
         let (spec, start) = (&header.spec, header::KIND as u64);
         match spec.map_type {
@@ -119,7 +124,7 @@ impl Kind {
 
 impl Kind {
     /// The words of the redo buffers, of which most never are used.
-    pub(crate) fn sparse(&self) -> core::ops::Range<usize> {
+    pub(crate) fn sparse(&self) -> Range<usize> {
         match self {
             Kind::Hash(geometry) => geometry.redo.all_buffers(),
             Kind::Array(geometry) => geometry.redo.all_buffers(),

@@ -94,7 +94,7 @@ impl Map {
         let rule = Reason::Invalid("an anonymous map's values cannot be mapped again");
         let fd = self.inner.region.fd().ok_or_else(|| self.error("map the values of", rule))?;
         let start = self.inner.kind.value_pages() as u64 * 8;
-        let length = (self.inner.region.bytes() as u64 - start).next_multiple_of(4096);
+        let length = (self.inner.kind_end as u64 * 8 - start).next_multiple_of(4096);
         Ok(Some(ValueMemory { fd, start, length }))
     }
 
@@ -409,7 +409,7 @@ impl Program<'_> {
         let first = word + offset / 8;
         let last = word + bytes::words(end);
         let words = self.map.inner.region.words();
-        let inside = word >= self.map.inner.kind.values() && last <= words.len();
+        let inside = word >= self.map.inner.kind.values() && last <= self.map.inner.kind_end;
         inside.then(|| (&words[first..last], offset % 8)).ok_or(outside)
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::abi::{MapType, errno, limit, map_flags};
 use crate::error::{Error, Name, Result};
+use crate::types::{self, MapTypes};
 
 /// The specification of a map: `bpf_attr`'s part for `BPF_MAP_CREATE`.
 ///
@@ -35,6 +36,9 @@ pub struct Spec {
     pub cpus: u32,
     /// Where in the value a `struct bpf_spin_lock` is, if anywhere.
     pub spin_lock: Option<u32>,
+    /// The types of key and value, which the new map is to keep. The specification of a map that
+    /// exists has none: [`Map::types`](crate::Map::types) reads them.
+    pub types: Option<MapTypes>,
 }
 
 impl Spec {
@@ -51,6 +55,7 @@ impl Spec {
             name: Name::default(),
             cpus: 0,
             spin_lock: None,
+            types: None,
         }
     }
 
@@ -82,6 +87,19 @@ impl Spec {
     /// ```
     pub fn cpus(mut self, cpus: u32) -> Spec {
         self.cpus = cpus;
+        self
+    }
+
+    /// With the types of key and value, for whoever shows what is in the map.
+    ///
+    /// ```
+    /// use usermap::{MapType, MapTypes, Spec};
+    /// let spec = Spec::new(MapType::Hash, 4, 8, 16).types(MapTypes::new([0; 24], 1, 2));
+    /// let error = spec.validate().unwrap_err();
+    /// assert!(error.to_string().ends_with("it does not start as BTF does"));
+    /// ```
+    pub fn types(mut self, types: MapTypes) -> Spec {
+        self.types = Some(types);
         self
     }
 
@@ -117,7 +135,8 @@ impl Spec {
             return self.refuse_flags("TOKEN_FD wants a token, and there are none");
         }
         self.check_size()?;
-        self.check_spin_lock()
+        self.check_spin_lock()?;
+        self.check_types()
     }
 
     /// Whether a map that exists can have it. It may have been made on another machine, with
@@ -240,6 +259,19 @@ impl Spec {
             return refuse("per-CPU values need no lock", errno::EOPNOTSUPP);
         }
         Ok(())
+    }
+
+    /// What can be said without reading the BTF.
+    fn check_types(&self) -> Result<()> {
+        let Some(types) = &self.types else { return Ok(()) };
+        let bytes = types.btf().len() as u64;
+        if bytes > types::LIMIT as u64 {
+            return self.too_big("bytes of BTF", bytes, "a map keeps at most 1 MiB");
+        }
+        if bytes < types::HEADER as u64 || !types.btf().starts_with(&types::MAGIC.to_ne_bytes()) {
+            return self.refuse("bytes of BTF", bytes, "it does not start as BTF does");
+        }
+        self.check_not_zero("btf_value_type_id", types.value())
     }
 
     /// The NUMA node that is asked for; `u32::MAX` (`NUMA_NO_NODE`) asks for none.

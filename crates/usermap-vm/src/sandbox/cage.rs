@@ -53,8 +53,9 @@ pub(crate) const MAPS: u64 = 0x100_0000;
 pub(crate) const SMALLEST: u32 = 32;
 /// Bits of the largest.
 pub(crate) const LARGEST: u32 = 40;
-/// Unmapped bytes after the end, for accesses that start just before it.
-const AFTER: u64 = 0x1_0000;
+/// Unmapped bytes before the start and after the end: machine code adds an instruction's offset,
+/// of 16 bits, to an address that is within.
+const AROUND: u64 = 0x1_0000;
 
 /// A mapped part.
 #[derive(Debug)]
@@ -100,12 +101,14 @@ impl Cage {
         let start = unsafe {
             rustix::mm::mmap_anonymous(
                 std::ptr::null_mut(),
-                (size + AFTER) as usize,
+                (size + 2 * AROUND) as usize,
                 ProtFlags::empty(),
                 flags,
             )?
         };
-        let base = NonNull::new(start.cast()).ok_or(rustix::io::Errno::NOMEM)?;
+        let start = NonNull::new(start.cast::<u8>()).ok_or(rustix::io::Errno::NOMEM)?;
+        // SAFETY: within the reservation.
+        let base = unsafe { start.add(AROUND as usize) };
         let mut cage = Cage { base, mask: size - 1, parts: Vec::new() };
         cage.open("the stack", STACK, FRAME * FRAMES)?;
         cage.open("the context", CONTEXT, CONTEXT_BYTES)?;
@@ -152,7 +155,7 @@ impl Cage {
         (offset, length): (u64, u64),
         writable: bool,
     ) -> rustix::io::Result<()> {
-        let end = start.checked_add(length).filter(|end| *end <= self.mask);
+        let end = start.checked_add(length).filter(|end| *end <= self.mask - AROUND);
         let overlaps = |part: &Part| part.start < start + length && start < part.end;
         let bad = |bytes: u64| !bytes.is_multiple_of(PAGE);
         let Some(end) = end else { return Err(rustix::io::Errno::NOMEM) };
@@ -383,8 +386,10 @@ impl Drop for Cage {
     fn drop(&mut self) {
         // SAFETY: the reservation is this cage's own, and nothing refers into it any more: all
         // accesses go through `&self`.
-        let unmapped =
-            unsafe { rustix::mm::munmap(self.base().cast(), (self.mask + 1 + AFTER) as usize) };
+        let unmapped = unsafe {
+            let start = self.base().sub(AROUND as usize);
+            rustix::mm::munmap(start.cast(), (self.mask + 1 + 2 * AROUND) as usize)
+        };
         debug_assert!(unmapped.is_ok());
     }
 }

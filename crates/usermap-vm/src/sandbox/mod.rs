@@ -3,3 +3,5 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod cage;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod native;

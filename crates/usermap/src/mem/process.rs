@@ -13,11 +13,11 @@
 //! threads execve(2) ended.
 
 use std::cell::Cell;
+use std::sync::OnceLock;
 use std::sync::atomic::{
     AtomicU64,
-    Ordering::{AcqRel, Relaxed},
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
-use std::sync::{Mutex, OnceLock};
 
 /// Set while the place's dead owner is being cleaned up after, by the process of the identity.
 pub(crate) const RECOVERING: u64 = 1 << 63;
@@ -33,8 +33,9 @@ const SPACE_MASK: u64 = (1 << 14) - 1;
 
 /// Forks since the first process; a child's differs from its parent's.
 static GENERATION: AtomicU64 = AtomicU64::new(1);
-/// The identity of the process, with the generation that it was computed in.
-static IDENTITY: Mutex<(u64, u64)> = Mutex::new((0, 0));
+/// The identity of the process, and after it the generation that it was computed in.
+static IDENTITY: AtomicU64 = AtomicU64::new(0);
+static IDENTITY_OF: AtomicU64 = AtomicU64::new(0);
 
 /// Changes with every fork, so that what belongs to the parent's threads isn't taken for one's
 /// own.
@@ -64,14 +65,14 @@ fn watch_forks() {}
 pub(crate) fn identity() -> u64 {
     watch_forks();
     let now = generation();
-    // A child forked while another thread held this would wait for ever: then it computes anew.
-    if let Ok(mut kept) = IDENTITY.try_lock() {
-        if kept.0 != now {
-            *kept = (now, compute_identity());
-        }
-        return kept.1;
+    // No lock, which a fork could leave locked. All threads of a process compute the same.
+    if IDENTITY_OF.load(Acquire) == now {
+        return IDENTITY.load(Relaxed);
     }
-    compute_identity()
+    let identity = compute_identity();
+    IDENTITY.store(identity, Relaxed);
+    IDENTITY_OF.store(now, Release);
+    identity
 }
 
 fn compute_identity() -> u64 {

@@ -9,6 +9,7 @@
 
 mod count;
 mod hash;
+mod lease;
 mod lock;
 mod lookup;
 mod redo;
@@ -64,7 +65,7 @@ impl Plan {
     fn new(map_type: MapType, key_size: u32, value_size: u32, max_entries: u32) -> Plan {
         let spec = Spec::new(map_type, key_size, value_size, max_entries);
         let spec = spec.cpus(if map_type.is_per_cpu() { 2 } else { 1 });
-        let header = header::Header { spec, seed: [1, 2], words: 0, id: 1 };
+        let header = header::Header { spec, seed: [1, 2], words: 0, id: 1, types: None };
         let (kind, words) = Kind::of(&header).unwrap();
         Plan { kind: Arc::new(kind), words }
     }

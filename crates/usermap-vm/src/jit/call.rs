@@ -1,0 +1,117 @@
+//! Calls: of functions of the program, and of helpers, of which array lookups are made in place.
+
+use super::compile;
+use super::translate::{LOWEST_FRAME, Translator, plain, signature};
+use crate::instruction::Instruction;
+use crate::run::{ArrayLayout, map_number};
+use crate::sandbox::cage::FRAME;
+use crate::sandbox::native::{self, offsets};
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::types::{I32, I64};
+use cranelift_codegen::ir::{ExtFuncData, ExternalName, InstBuilder, UserExternalName, Value};
+
+const LOOKUP: u32 = 1;
+const TAIL_CALL: u32 = 12;
+const LOOP: u32 = 181;
+const FOR_EACH: u32 = 164;
+
+impl Translator<'_, '_> {
+    /// A call of a function of the program, in the next frame.
+    pub(super) fn call_local(&mut self, instruction: Instruction) {
+        let target = self.at as i64 + 1 + i64::from(instruction.imm);
+        let functions = &self.program.code.functions;
+        let number = functions.iter().position(|function| function.start as i64 == target);
+        // The validator lets no call lead elsewhere.
+        let number = number.unwrap_or_default() as u32;
+        let lowest = self.builder.ins().iconst(I64, LOWEST_FRAME as i64);
+        let too_deep = self.builder.ins().icmp(IntCC::UnsignedLessThanOrEqual, self.frame, lowest);
+        self.builder.ins().trapnz(too_deep, compile::CALL_DEPTH);
+        let frame = self.builder.ins().iadd_imm_s(self.frame, -(FRAME as i64));
+        self.store_budget();
+        let name = UserExternalName { namespace: 0, index: number };
+        let name = self.builder.func.declare_imported_user_function(name);
+        let signature = self.builder.import_signature(signature());
+        let callee = self.builder.import_function(ExtFuncData {
+            name: ExternalName::user(name),
+            signature,
+            colocated: true,
+            patchable: false,
+        });
+        let mut arguments = vec![self.run, frame];
+        arguments.extend((1..=5).map(|register| self.get(register)));
+        let call = self.builder.ins().call(callee, &arguments);
+        let value = self.builder.inst_results(call)[0];
+        self.set(0, value);
+        self.load_budget();
+        let next = self.block(self.at + 1);
+        self.builder.ins().jump(next, &[]);
+    }
+
+    /// A call of a helper; says whether it ended the block, which none does.
+    pub(super) fn call_helper(&mut self, id: u32) -> bool {
+        let map =
+            self.known[1].and_then(map_number).and_then(|number| self.program.maps.get(number));
+        if let (LOOKUP, Some(layout)) = (id, map.and_then(|map| map.array)) {
+            self.look_up_in_array(layout);
+            return false;
+        }
+        let counted = matches!(id, TAIL_CALL | LOOP | FOR_EACH);
+        if counted {
+            self.store_budget();
+        }
+        self.builder.ins().store(plain(), self.frame, self.run, offsets::FRAME);
+        let mut arguments = vec![self.run];
+        arguments.extend((1..=5).map(|register| self.get(register)));
+        arguments.push(self.builder.ins().iconst(I64, i64::from(id)));
+        let signature = self.builder.import_signature(signature());
+        let shim = native::call_helper as *const () as i64;
+        let shim = self.builder.ins().iconst(I64, shim);
+        let call = self.builder.ins().call_indirect(signature, shim, &arguments);
+        let value = self.builder.inst_results(call)[0];
+        let stopped = self.builder.ins().load(I64, plain(), self.run, offsets::STOPPED);
+        self.builder.ins().trapnz(stopped, compile::STOPPED);
+        if counted {
+            self.load_budget();
+        }
+        if id == TAIL_CALL {
+            self.leave_after_tail_call(value);
+        }
+        self.set(0, value);
+        false
+    }
+
+    /// A tail call that was made is the end of the function.
+    fn leave_after_tail_call(&mut self, value: Value) {
+        let (made, not_made) = (self.builder.create_block(), self.builder.create_block());
+        let called = self.builder.ins().load(I64, plain(), self.run, offsets::TAIL_CALLED);
+        self.builder.ins().brif(called, made, &[], not_made, &[]);
+        self.builder.switch_to_block(made);
+        let zero = self.builder.ins().iconst(I64, 0);
+        self.builder.ins().store(plain(), zero, self.run, offsets::TAIL_CALLED);
+        self.leave(value);
+        self.builder.switch_to_block(not_made);
+    }
+
+    /// `bpf_map_lookup_elem` of an array, as the kernel's JIT has it too.
+    fn look_up_in_array(&mut self, layout: ArrayLayout) {
+        let key = self.get(2);
+        let at = self.mask(key);
+        let index = self.builder.ins().load(I32, plain(), at, 0);
+        let index = self.builder.ins().uextend(I64, index);
+        let limit = self.builder.ins().iconst(I64, i64::from(layout.max_entries));
+        let inside = self.builder.ins().icmp(IntCC::UnsignedLessThan, index, limit);
+        let stride = self.builder.ins().iconst(I64, layout.stride as i64);
+        let offset = self.builder.ins().imul(index, stride);
+        let mut address = self.builder.ins().iadd_imm_s(offset, layout.start as i64);
+        if layout.plane != 0 {
+            let cpu = self.builder.ins().load(I32, plain(), self.run, offsets::CPU);
+            let cpu = self.builder.ins().uextend(I64, cpu);
+            let plane = self.builder.ins().iconst(I64, layout.plane as i64);
+            let plane = self.builder.ins().imul(cpu, plane);
+            address = self.builder.ins().iadd(address, plane);
+        }
+        let null = self.builder.ins().iconst(I64, 0);
+        let value = self.builder.ins().select(inside, address, null);
+        self.set(0, value);
+    }
+}

@@ -1,0 +1,183 @@
+//! From a program to memory that can be called: every function is translated, and all are put
+//! into one piece, in which their calls of each other are resolved.
+
+use super::translate;
+use crate::blocks;
+use crate::code::Code;
+use crate::error::{FaultKind, Trap};
+use crate::run::{LoadedMap, Run};
+use crate::sandbox::cage::FRAMES;
+use crate::sandbox::native::{self, Executable, Exit};
+use cranelift_codegen::binemit::Reloc;
+use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir::{ExternalName, TrapCode};
+use cranelift_codegen::isa::OwnedTargetIsa;
+use cranelift_codegen::settings::{self, Configurable};
+use cranelift_codegen::{CompiledCode, Context, FinalizedRelocTarget};
+use cranelift_frontend::FunctionBuilderContext;
+use std::sync::OnceLock;
+
+/// A trap that the translator puts in: the budget is spent.
+pub(super) const BUDGET: TrapCode = TrapCode::unwrap_user(1);
+/// An atomic access is not aligned.
+pub(super) const MISALIGNED: TrapCode = TrapCode::unwrap_user(2);
+/// There is no frame left for a call.
+pub(super) const CALL_DEPTH: TrapCode = TrapCode::unwrap_user(3);
+/// A helper refused to go on.
+pub(super) const STOPPED: TrapCode = TrapCode::unwrap_user(4);
+
+/// A program's machine code.
+#[derive(Debug)]
+pub(crate) struct Native {
+    executable: Executable,
+    /// Where each function starts.
+    functions: Vec<usize>,
+    /// Instructions, by where their code starts.
+    places: Vec<(usize, usize)>,
+    /// Traps, by where they are.
+    traps: Vec<(usize, TrapCode)>,
+}
+
+/// Functions start at multiples of this.
+const ALIGNMENT: usize = 32;
+
+/// The machine that this process runs on, as Cranelift has it.
+fn machine() -> Result<&'static OwnedTargetIsa, String> {
+    static MACHINE: OnceLock<Result<OwnedTargetIsa, String>> = OnceLock::new();
+    let make = || {
+        let mut flags = settings::builder();
+        for (name, value) in [
+            ("opt_level", "none"),
+            ("is_pic", "false"),
+            ("enable_probestack", "false"),
+            ("unwind_info", "false"),
+            ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
+        ] {
+            flags.set(name, value).map_err(|error| error.to_string())?;
+        }
+        let flags = settings::Flags::new(flags);
+        let machine = cranelift_native::builder().map_err(str::to_owned)?;
+        machine.finish(flags).map_err(|error| error.to_string())
+    };
+    MACHINE.get_or_init(make).as_ref().map_err(Clone::clone)
+}
+
+/// Translates a program; `mask` has the bits of an address that count.
+pub(crate) fn compile(
+    code: &Code,
+    maps: &[LoadedMap],
+    mask: u64,
+) -> Result<Option<Native>, String> {
+    let machine = machine()?;
+    let costs = blocks::costs(code);
+    let mut builder = FunctionBuilderContext::new();
+    let mut context = Context::new();
+    let mut functions = Vec::new();
+    for function in 0..code.functions.len() {
+        context.clear();
+        let program = translate::Program { code, maps, costs: &costs, mask };
+        translate::function(&program, function, machine.as_ref(), &mut context.func, &mut builder);
+        context
+            .compile(machine.as_ref(), &mut ControlPlane::default())
+            .map_err(|error| format!("{}: {:?}", code.functions[function].name, error.inner))?;
+        let compiled = context.take_compiled_code().ok_or("it was not compiled")?;
+        let calls = calls(&compiled, &context.func.params)?;
+        functions.push((compiled, calls));
+    }
+    Native::link(functions).map(Some)
+}
+
+/// A call of another function: where its distance is kept, and the function's number.
+type Call = (usize, usize);
+
+fn calls(
+    compiled: &CompiledCode,
+    names: &cranelift_codegen::ir::function::FunctionParameters,
+) -> Result<Vec<Call>, String> {
+    let call = |reloc: &cranelift_codegen::FinalizedMachReloc| {
+        let FinalizedRelocTarget::ExternalName(ExternalName::User(name)) = &reloc.target else {
+            return Err(format!("an unexpected reference: {:?}", reloc.target));
+        };
+        if reloc.kind != Reloc::X86CallPCRel4 || reloc.addend != -4 {
+            return Err(format!("an unexpected kind of reference: {:?}", reloc.kind));
+        }
+        Ok((reloc.offset as usize, names.user_named_funcs()[*name].index as usize))
+    };
+    compiled.buffer.relocs().iter().map(call).collect()
+}
+
+impl Native {
+    fn link(compiled: Vec<(CompiledCode, Vec<Call>)>) -> Result<Native, String> {
+        let (mut bytes, mut functions) = (Vec::new(), Vec::new());
+        let (mut places, mut traps) = (Vec::new(), Vec::new());
+        for (function, _) in &compiled {
+            // An int3 between functions, which nobody gets to.
+            bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0xcc);
+            let start = bytes.len();
+            functions.push(start);
+            bytes.extend_from_slice(function.code_buffer());
+            for place in function.buffer.get_srclocs_sorted() {
+                places.push((start + place.start as usize, place.loc.bits() as usize));
+            }
+            for trap in function.buffer.traps() {
+                traps.push((start + trap.offset as usize, trap.code));
+            }
+        }
+        for ((_, calls), start) in compiled.iter().zip(&functions) {
+            for (offset, callee) in calls {
+                let (at, target) = (start + offset, functions.get(*callee));
+                let target = target.ok_or("a call of a function that is not there")?;
+                let distance = i32::try_from(*target as i64 - (at as i64 + 4));
+                let distance = distance.map_err(|_| "the program is too large")?;
+                bytes[at..at + 4].copy_from_slice(&distance.to_le_bytes());
+            }
+        }
+        let executable = Executable::new(&bytes)
+            .map_err(|error| format!("no memory for machine code: {error}"))?;
+        traps.sort_unstable_by_key(|(offset, _)| *offset);
+        places.sort_unstable();
+        Ok(Native { executable, functions, places, traps })
+    }
+
+    /// Runs a function of the current program in a frame; gives r0.
+    pub(crate) fn call(
+        &self,
+        run: &mut Run<'_>,
+        function: usize,
+        frame: u64,
+        arguments: [u64; 5],
+    ) -> Result<u64, Trap> {
+        let start = self.functions[function];
+        native::enter(&self.executable, start, run, frame, &arguments)
+            .map_err(|exit| self.trap(run, exit))
+    }
+
+    /// What an early exit means.
+    #[cold]
+    fn trap(&self, run: &mut Run<'_>, exit: Exit) -> Trap {
+        let after = self.places.partition_point(|(offset, _)| *offset <= exit.offset);
+        let instruction = after.checked_sub(1).map_or(0, |index| self.places[index].1);
+        let trap = self.traps.binary_search_by_key(&exit.offset, |(offset, _)| *offset);
+        let trap = trap.ok().map(|index| self.traps[index].1);
+        let kind = match (exit.address, trap) {
+            (None, Some(BUDGET)) => FaultKind::Budget { limit: run.vm.budget },
+            (None, Some(CALL_DEPTH)) => FaultKind::CallDepth { limit: FRAMES as u32 },
+            (None, Some(MISALIGNED)) => FaultKind::Misaligned { address: run.state.address },
+            (None, Some(STOPPED)) => {
+                run.state.stopped = 0;
+                match run.stop.take() {
+                    Some(stop) => return stop.at(run.program, instruction),
+                    None => crate::run::wrong("call", "it did not say why".to_owned()),
+                }
+            }
+            (Some(address), _) => {
+                let address = (address as u64).wrapping_sub(run.state.base as u64);
+                let accessed = run.code().instructions.get(instruction);
+                let size = accessed.map_or(0, |instruction| instruction.width().into());
+                run.memory.fault(address, size, exit.write)
+            }
+            (None, _) => crate::run::wrong("machine code", "it came to its end".to_owned()),
+        };
+        Trap { program: run.program, instruction, kind }
+    }
+}

@@ -1,0 +1,330 @@
+//! A function's instructions in Cranelift's terms.
+
+use super::compile;
+use crate::code::Code;
+use crate::instruction::{Instruction, opcode, pseudo};
+use crate::run::{LoadedMap, function_handle, map_handle};
+use crate::sandbox::cage::STACK_TOP;
+use crate::sandbox::native::offsets;
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::types::{I32, I64};
+use cranelift_codegen::ir::{
+    AbiParam, Block, Function, InstBuilder, MemFlagsData, Signature, SourceLoc, UserFuncName, Value,
+};
+use cranelift_codegen::isa::{CallConv, TargetIsa};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
+
+/// What is translated, and what it needs.
+pub(super) struct Program<'p> {
+    pub(super) code: &'p Code,
+    pub(super) maps: &'p [LoadedMap],
+    /// Of basic blocks, by their first instruction.
+    pub(super) costs: &'p [u32],
+    /// Bits of an address that count.
+    pub(super) mask: u64,
+}
+
+/// A function in the middle of its translation.
+pub(super) struct Translator<'t, 'p> {
+    pub(super) program: &'t Program<'p>,
+    pub(super) function: std::ops::Range<usize>,
+    pub(super) builder: FunctionBuilder<'t>,
+    pub(super) blocks: Vec<Option<Block>>,
+    /// r0 to r9.
+    pub(super) registers: [Variable; 10],
+    /// Instructions left.
+    pub(super) budget: Variable,
+    pub(super) run: Value,
+    /// r10.
+    pub(super) frame: Value,
+    pub(super) base: Value,
+    /// `base + frame`.
+    pub(super) stack: Value,
+    /// What registers are known to hold, within a block.
+    pub(super) known: [Option<u64>; 10],
+    /// `base + (register & mask)`, where it was computed in this block.
+    pub(super) located: [Option<Value>; 10],
+    /// The instruction that is being translated.
+    pub(super) at: usize,
+}
+
+/// Memory flags of what can fault: nothing is known of it.
+pub(super) fn plain() -> MemFlagsData {
+    MemFlagsData::new()
+}
+
+/// The signature of every function: (run, frame, r1 to r5), and r0.
+pub(super) fn signature() -> Signature {
+    let mut signature = Signature::new(CallConv::SystemV);
+    signature.params.extend([AbiParam::new(I64); 7]);
+    signature.returns.push(AbiParam::new(I64));
+    signature
+}
+
+/// Translates a function into `into`.
+pub(super) fn function(
+    program: &Program<'_>,
+    number: usize,
+    machine: &dyn TargetIsa,
+    into: &mut Function,
+    context: &mut FunctionBuilderContext,
+) {
+    into.signature = signature();
+    into.name = UserFuncName::user(0, number as u32);
+    let mut builder = FunctionBuilder::new(into, context);
+    let entry = builder.create_block();
+    builder.append_block_params_for_function_params(entry);
+    builder.switch_to_block(entry);
+    let parameters = builder.block_params(entry).to_vec();
+    let (run, frame) = (parameters[0], parameters[1]);
+    let registers: [Variable; 10] = std::array::from_fn(|_| builder.declare_var(I64));
+    let zero = builder.ins().iconst(I64, 0);
+    for (register, variable) in registers.iter().enumerate() {
+        let given = (1..=5).contains(&register).then(|| parameters[register + 1]);
+        builder.def_var(*variable, given.unwrap_or(zero));
+    }
+    let budget = builder.declare_var(I64);
+    let base = builder.ins().load(I64, plain(), run, offsets::BASE);
+    let left = builder.ins().load(I64, plain(), run, offsets::BUDGET);
+    builder.def_var(budget, left);
+    let stack = builder.ins().iadd(base, frame);
+    let function = program.code.range(number);
+    let blocks = function
+        .clone()
+        .map(|at| (program.costs[at] > 0).then(|| builder.create_block()))
+        .collect();
+    let translator = Translator {
+        program,
+        function,
+        builder,
+        blocks,
+        registers,
+        budget,
+        run,
+        frame,
+        base,
+        stack,
+        known: [None; 10],
+        located: [None; 10],
+        at: 0,
+    };
+    translator.translate(machine);
+}
+
+impl Translator<'_, '_> {
+    fn translate(mut self, machine: &dyn TargetIsa) {
+        let start = self.function.start;
+        let first = self.block(start);
+        self.builder.ins().jump(first, &[]);
+        let mut filled = true;
+        self.at = start;
+        while self.at < self.function.end {
+            let instruction = self.program.code.instructions[self.at];
+            self.builder.set_srcloc(SourceLoc::new(self.at as u32));
+            if let Some(block) = self.blocks[self.at - start] {
+                if !filled {
+                    self.builder.ins().jump(block, &[]);
+                }
+                self.begin(block);
+                if self.at == start {
+                    self.check_budget();
+                }
+            }
+            filled = self.instruction(instruction);
+            self.at += if instruction.is_wide() { 2 } else { 1 };
+        }
+        if !filled {
+            // The validator lets no function end so.
+            self.builder.ins().trap(compile::STOPPED);
+        }
+        self.builder.seal_all_blocks();
+        self.builder.finalize(machine.frontend_config());
+    }
+
+    /// The block that starts at an instruction.
+    pub(super) fn block(&mut self, at: usize) -> Block {
+        let index = at.wrapping_sub(self.function.start);
+        match self.blocks.get(index).copied().flatten() {
+            Some(block) => block,
+            // The validator lets no jump lead there.
+            None => self.builder.create_block(),
+        }
+    }
+
+    /// Goes on in a block, and takes its instructions off the budget.
+    fn begin(&mut self, block: Block) {
+        self.builder.switch_to_block(block);
+        self.known = [None; 10];
+        self.located = [None; 10];
+        let cost = i64::from(self.program.costs[self.at]);
+        let left = self.builder.use_var(self.budget);
+        let left = self.builder.ins().iadd_imm_s(left, -cost);
+        self.builder.def_var(self.budget, left);
+    }
+
+    /// Traps if the budget is spent.
+    pub(super) fn check_budget(&mut self) {
+        let left = self.builder.use_var(self.budget);
+        let spent = self.builder.ins().icmp_imm_s(IntCC::SignedLessThan, left, 0);
+        self.builder.ins().trapnz(spent, compile::BUDGET);
+    }
+
+    /// Translates one instruction; says whether it ended the block.
+    fn instruction(&mut self, instruction: Instruction) -> bool {
+        match instruction.class() {
+            opcode::ALU | opcode::ALU64 => self.compute(instruction),
+            opcode::LDX | opcode::ST | opcode::STX => self.access(instruction),
+            opcode::LD => self.load_wide(instruction),
+            _ => return self.jump(instruction),
+        }
+        false
+    }
+
+    /// A register's value.
+    pub(super) fn get(&mut self, register: u8) -> Value {
+        match self.registers.get(usize::from(register)) {
+            Some(variable) => self.builder.use_var(*variable),
+            None => self.frame,
+        }
+    }
+
+    /// Sets a register.
+    pub(super) fn set(&mut self, register: u8, value: Value) {
+        let index = usize::from(register);
+        if let Some(variable) = self.registers.get(index) {
+            self.builder.def_var(*variable, value);
+            self.known[index] = None;
+            self.located[index] = None;
+        }
+    }
+
+    /// Sets a register to a constant, and remembers it.
+    pub(super) fn set_known(&mut self, register: u8, value: u64) {
+        let constant = self.builder.ins().iconst(I64, value as i64);
+        self.set(register, constant);
+        if let Some(known) = self.known.get_mut(usize::from(register)) {
+            *known = Some(value);
+        }
+    }
+
+    /// A 64-bit load of an immediate, a map, a value's address or a function.
+    fn load_wide(&mut self, instruction: Instruction) {
+        let second = self.program.code.instructions.get(self.at + 1).copied().unwrap_or_default();
+        let (low, high) = (instruction.imm as u32, second.imm as u32);
+        let value = match instruction.src {
+            pseudo::MAP => map_handle(low as usize),
+            pseudo::MAP_VALUE => {
+                let map = self.program.maps.get(low as usize);
+                map.map_or(0, |map| map.start) + u64::from(high)
+            }
+            pseudo::FUNCTION => {
+                let target = self.at as i64 + 1 + i64::from(instruction.imm);
+                let functions = &self.program.code.functions;
+                let number = functions.iter().position(|function| function.start as i64 == target);
+                function_handle(number.unwrap_or(functions.len()))
+            }
+            _ => u64::from(high) << 32 | u64::from(low),
+        };
+        self.set_known(instruction.dst, value);
+    }
+
+    /// A jump, a call or an exit.
+    fn jump(&mut self, instruction: Instruction) -> bool {
+        let operation = instruction.opcode & opcode::OPERATION;
+        match operation {
+            opcode::CALL if instruction.src == pseudo::CALL => self.call_local(instruction),
+            opcode::CALL => return self.call_helper(instruction.imm as u32),
+            opcode::EXIT => {
+                let value = self.get(0);
+                self.leave(value);
+            }
+            _ => {
+                let distance = instruction.jump().unwrap_or_default();
+                let target = (self.at as i64 + 1 + distance) as usize;
+                let backwards = target <= self.at;
+                let condition = match operation {
+                    opcode::JA => None,
+                    _ => Some(self.condition(instruction)),
+                };
+                self.jump_to(target, backwards, condition);
+            }
+        }
+        true
+    }
+
+    /// Jumps to an instruction, if a condition holds; checks the budget on the way back.
+    fn jump_to(&mut self, target: usize, backwards: bool, condition: Option<Value>) {
+        let to = self.block(target);
+        let taken = if backwards { self.builder.create_block() } else { to };
+        match condition {
+            None => {
+                self.builder.ins().jump(taken, &[]);
+            }
+            Some(condition) => {
+                let next = self.block(self.at + 1);
+                self.builder.ins().brif(condition, taken, &[], next, &[]);
+            }
+        }
+        if backwards {
+            self.builder.switch_to_block(taken);
+            self.check_budget();
+            self.builder.ins().jump(to, &[]);
+        }
+    }
+
+    /// Whether a conditional jump is taken.
+    fn condition(&mut self, instruction: Instruction) -> Value {
+        let narrow = instruction.class() == opcode::JMP32;
+        let left = self.get(instruction.dst);
+        let right = match instruction.opcode & opcode::X {
+            0 => self.builder.ins().iconst(I64, i64::from(instruction.imm)),
+            _ => self.get(instruction.src),
+        };
+        let (left, right) = match narrow {
+            true => {
+                let left = self.builder.ins().ireduce(I32, left);
+                (left, self.builder.ins().ireduce(I32, right))
+            }
+            false => (left, right),
+        };
+        let comparison = match instruction.opcode & opcode::OPERATION {
+            opcode::JEQ => IntCC::Equal,
+            opcode::JGT => IntCC::UnsignedGreaterThan,
+            opcode::JGE => IntCC::UnsignedGreaterThanOrEqual,
+            opcode::JSGT => IntCC::SignedGreaterThan,
+            opcode::JSGE => IntCC::SignedGreaterThanOrEqual,
+            opcode::JLT => IntCC::UnsignedLessThan,
+            opcode::JLE => IntCC::UnsignedLessThanOrEqual,
+            opcode::JSLT => IntCC::SignedLessThan,
+            opcode::JSLE => IntCC::SignedLessThanOrEqual,
+            opcode::JSET => {
+                let both = self.builder.ins().band(left, right);
+                return self.builder.ins().icmp_imm_s(IntCC::NotEqual, both, 0);
+            }
+            _ => IntCC::NotEqual,
+        };
+        self.builder.ins().icmp(comparison, left, right)
+    }
+
+    /// Returns from the function.
+    pub(super) fn leave(&mut self, value: Value) {
+        self.store_budget();
+        self.builder.ins().return_(&[value]);
+    }
+
+    /// Notes the budget in the run, where others go on with it.
+    pub(super) fn store_budget(&mut self) {
+        let left = self.builder.use_var(self.budget);
+        self.builder.ins().store(plain(), left, self.run, offsets::BUDGET);
+    }
+
+    /// Takes the budget up again.
+    pub(super) fn load_budget(&mut self) {
+        let left = self.builder.ins().load(I64, plain(), self.run, offsets::BUDGET);
+        self.builder.def_var(self.budget, left);
+    }
+}
+
+/// The stack's top is a constant, so that frames can be told from it.
+pub(super) const LOWEST_FRAME: u64 =
+    STACK_TOP - crate::sandbox::cage::FRAME * (crate::sandbox::cage::FRAMES - 1);
