@@ -1,6 +1,7 @@
 //! A program as the engines take it: what the loader makes of an object's sections.
 
 use crate::instruction::Instruction;
+use crate::program_type::ProgramType;
 use std::sync::Arc;
 
 /// A program: its instructions, and those of all functions it calls, in one piece.
@@ -13,6 +14,8 @@ pub struct Code {
     pub name: String,
     /// The section, such as `xdp` or `tc/ingress`.
     pub section: String,
+    /// What kind of program the section's name says it is.
+    pub program_type: ProgramType,
     /// All instructions.
     pub instructions: Vec<Instruction>,
     /// All functions, by where they start; the first is the program itself.

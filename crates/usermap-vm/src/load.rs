@@ -1,0 +1,389 @@
+//! Loading: an object's maps are made or opened, its programs checked and translated.
+
+use crate::code::Code;
+use crate::error::{Error, Result};
+use crate::helper::{self, EventArray, Events, ProgramArray};
+use crate::object::{MapDefinition, Object};
+use crate::program::Program;
+use crate::run::{
+    ArrayLayout, HelperCall, LoadedMap, LoadedProgram, OwnHelper, Storage, Trace, Vm,
+};
+use crate::sandbox::cage::{Cage, LARGEST, MAPS, PAGE, SMALLEST};
+use crate::slots::Slots;
+use crate::{interpret, jit, validate};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use usermap::abi::map_flags;
+use usermap::{Map, MapType, MapTypes, Spec};
+
+/// How an object is loaded.
+#[derive(Clone)]
+pub struct Options {
+    interpret: bool,
+    budget: u64,
+    slots: Option<u32>,
+    helpers: HashMap<u32, (&'static str, OwnHelper)>,
+    trace: Option<Trace>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            interpret: false,
+            budget: 1 << 30,
+            slots: None,
+            helpers: HashMap::new(),
+            trace: None,
+        }
+    }
+}
+
+impl Options {
+    /// Machine code, a budget of 2^30 instructions a run, a slot for each possible CPU.
+    pub fn new() -> Options {
+        Options::default()
+    }
+
+    /// Whether programs are interpreted instead of translated to machine code.
+    pub fn interpret(mut self, interpret: bool) -> Options {
+        self.interpret = interpret;
+        self
+    }
+
+    /// How many instructions a run may take.
+    pub fn budget(mut self, instructions: u64) -> Options {
+        self.budget = instructions;
+        self
+    }
+
+    /// How many runs there may be at once: the CPU slots of the per-CPU maps that are created.
+    pub fn slots(mut self, slots: u32) -> Options {
+        self.slots = Some(slots);
+        self
+    }
+
+    /// A helper of your own, by the number that programs call it by. Numbers that Linux has, or
+    /// usermap, are theirs: take one above 0x1_0000.
+    pub fn helper(
+        mut self,
+        id: u32,
+        name: &'static str,
+        function: impl Fn(&mut HelperCall<'_>) -> u64 + Send + Sync + 'static,
+    ) -> Options {
+        self.helpers.insert(id, (name, Arc::new(function)));
+        self
+    }
+
+    /// Who gets what programs print with `bpf_printk`.
+    pub fn trace(mut self, trace: impl Fn(&str) + Send + Sync + 'static) -> Options {
+        self.trace = Some(Arc::new(trace));
+        self
+    }
+}
+
+/// An object whose programs can be run. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Loaded {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) object: Object,
+    pub(crate) vm: Vm,
+    pub(crate) slots: Slots,
+    /// Bits of the programs' addresses.
+    bits: u32,
+}
+
+impl Object {
+    /// Makes the object's maps, or opens those that are pinned; checks its programs and translates
+    /// them.
+    ///
+    /// # Errors
+    ///
+    /// A program cannot be run: the first obstacle, by name; a map cannot be made.
+    pub fn load(&self, options: &Options) -> Result<Loaded> {
+        if let Some(obstacle) = self.obstacles().into_iter().next() {
+            return Err(obstacle);
+        }
+        let slots = options.slots.unwrap_or_else(possible_cpus).max(1);
+        let mut next = MAPS;
+        let mut maps = Vec::new();
+        for (index, definition) in self.maps().iter().enumerate() {
+            maps.push(self.make(index, definition, slots, &mut next)?);
+        }
+        let bits = (u64::BITS - next.leading_zeros()).max(SMALLEST);
+        if bits > LARGEST {
+            let rule = format!("they need {next} bytes of addresses, and there are 2^{LARGEST}");
+            return Err(Error::Invalid { what: "the object's maps".to_owned(), rule });
+        }
+        let programs = self.programs().iter().map(|code| self.translate(code, &maps, bits, options));
+        let programs = programs.collect::<Result<Vec<_>>>()?;
+        let slots = maps.iter().filter_map(per_cpu).map(|(_, map)| map.spec().cpus).fold(slots, u32::min);
+        let helpers =
+            options.helpers.iter().map(|(id, (_, helper))| (*id, helper.clone())).collect();
+        let trace = options.trace.clone();
+        let vm = Vm { programs, maps, helpers, budget: options.budget, trace };
+        let shared = Shared { object: self.clone(), vm, slots: Slots::new(slots), bits };
+        let loaded = Loaded { shared: Arc::new(shared) };
+        loaded.fill_program_arrays()?;
+        Ok(loaded)
+    }
+
+    fn translate(
+        &self,
+        code: &Code,
+        maps: &[LoadedMap],
+        bits: u32,
+        options: &Options,
+    ) -> Result<LoadedProgram> {
+        validate::validate(self.name(), code, self.maps(), |id| {
+            options.helpers.contains_key(&id)
+                || helper::by_id(id).is_some_and(|helper| (helper.allowed)(code.program_type))
+        })?;
+        let native = match options.interpret {
+            true => None,
+            false => jit::compile(code, maps, (1 << bits) - 1).map_err(|problem| {
+                Error::Object { object: self.name().to_owned(), problem }
+            })?,
+        };
+        Ok(LoadedProgram {
+            program_type: code.program_type,
+            decoded: interpret::Decoded::new(code),
+            code: Arc::new(code.clone()),
+            native,
+        })
+    }
+
+    /// Makes or opens a map, and finds a place for it in the programs' addresses.
+    fn make(
+        &self,
+        index: usize,
+        definition: &MapDefinition,
+        slots: u32,
+        next: &mut u64,
+    ) -> Result<LoadedMap> {
+        let name: Arc<str> = definition.name.as_str().into();
+        let storage = match definition.map_type {
+            helper::PROG_ARRAY => Storage::Programs(ProgramArray::new(definition.max_entries)),
+            helper::PERF_EVENT_ARRAY => Storage::Events(EventArray::new(slots)),
+            _ => Storage::Map(self.open_map(index, definition, slots)?),
+        };
+        let mut start = 0;
+        let mut array = None;
+        if let Storage::Map(map) = &storage
+            && let Some(memory) = map.value_memory()?
+        {
+            start = *next;
+            *next = (start + memory.length).next_multiple_of(PAGE) + PAGE;
+            array = layout(map, start)?;
+        }
+        Ok(LoadedMap { name, storage, start, array })
+    }
+
+    fn open_map(&self, index: usize, definition: &MapDefinition, slots: u32) -> Result<Map> {
+        let Some(map_type) = MapType::from_id(definition.map_type) else {
+            return Err(Error::Unsupported {
+                object: self.name().to_owned(),
+                what: format!("map {}, of type {}", definition.name, definition.map_type),
+                line: None,
+            });
+        };
+        let mut spec = Spec::new(
+            map_type,
+            definition.key_size,
+            definition.value_size,
+            definition.max_entries,
+        );
+        spec.flags = definition.map_flags;
+        spec.map_extra = definition.map_extra;
+        spec.numa_node = definition.numa_node;
+        spec.spin_lock = definition.spin_lock;
+        let spec = spec.name(&kernel_name(&definition.name))?;
+        let spec = if map_type.is_per_cpu() { spec.cpus(slots) } else { spec };
+        let spec = match self.map_types(index) {
+            Some(types) => spec.types(types),
+            None => spec,
+        };
+        let map = match self.pin_of(index) {
+            Some(path) => Map::open_or_create(path, &spec)?,
+            None => Map::create(&spec)?,
+        };
+        if let Some(initial) = self.initial(index)
+            && map.spec().has(map_flags::MMAPABLE)
+        {
+            map.update(&0_u32.to_ne_bytes(), &initial, 0)?;
+        }
+        if definition.map_flags & map_flags::RDONLY_PROG != 0 && self.initial(index).is_some() {
+            map.freeze()?;
+        }
+        Ok(map)
+    }
+}
+
+/// A map's name as the kernel's rules have it (libbpf cuts it, too).
+fn kernel_name(name: &str) -> String {
+    name.chars().filter(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '.')).take(15).collect()
+}
+
+/// CPUs that there may be.
+fn possible_cpus() -> u32 {
+    usermap::Spec::new(MapType::PerCpuArray, 4, 8, 1).cpus
+}
+
+/// A map whose slots runs must have for themselves.
+fn per_cpu(map: &LoadedMap) -> Option<(&str, &Map)> {
+    match &map.storage {
+        Storage::Map(open) if open.spec().map_type.is_per_cpu() => Some((&map.name, open)),
+        _ => None,
+    }
+}
+
+/// Where an array's values are, asked from the map itself.
+fn layout(map: &Map, start: u64) -> Result<Option<ArrayLayout>> {
+    let spec = map.spec();
+    if !spec.map_type.is_array() {
+        return Ok(None);
+    }
+    let place = |cpu: u32, index: u32| -> Result<u64> {
+        let value = map.on_cpu(cpu)?.lookup(&index.to_ne_bytes())?;
+        Ok(value.map_or(0, |value| value.offset() as u64))
+    };
+    let first = place(0, 0)?;
+    let stride = place(0, 1)?.saturating_sub(first);
+    let plane = match spec.map_type.is_per_cpu() && spec.cpus > 1 {
+        true => place(1, 0)? - first,
+        false => 0,
+    };
+    Ok(Some(ArrayLayout { start: start + first, max_entries: spec.max_entries, stride, plane }))
+}
+
+impl Shared {
+    /// The memory of a runner: with all maps in it.
+    pub(crate) fn cage(&self) -> Result<Cage> {
+        let failed = |error: rustix::io::Errno| Error::Io {
+            action: "mapping the memory of",
+            path: self.object.name().into(),
+            error: error.into(),
+        };
+        let mut cage = Cage::new(self.bits).map_err(failed)?;
+        for map in &self.vm.maps {
+            let Storage::Map(open) = &map.storage else { continue };
+            let Some(memory) = open.value_memory()? else { continue };
+            let writable = !open.spec().has(map_flags::RDONLY_PROG);
+            let name = format!("map {}", map.name).into();
+            let part = (memory.start, memory.length);
+            cage.map(name, map.start, memory.fd, part, writable).map_err(failed)?;
+        }
+        Ok(cage)
+    }
+
+    /// The maps in whose slots others could run, too.
+    pub(crate) fn leased(&self) -> Vec<(&str, &Map)> {
+        let pinned = |(index, map)| self.object.pin_of(index).and_then(|_| per_cpu(map));
+        self.vm.maps.iter().enumerate().filter_map(pinned).collect()
+    }
+}
+
+impl Loaded {
+    /// The program of a name.
+    ///
+    /// # Errors
+    ///
+    /// There is none; says which there are.
+    pub fn program(&self, name: &str) -> Result<Program> {
+        let programs = self.shared.object.programs();
+        match programs.iter().position(|code| code.name == name) {
+            Some(number) => Ok(Program::new(self.shared.clone(), number)),
+            None => Err(unknown("program", name, programs.iter().map(|code| &code.name))),
+        }
+    }
+
+    /// All programs, in the object's order.
+    pub fn programs(&self) -> Vec<Program> {
+        let count = self.shared.vm.programs.len();
+        (0..count).map(|number| Program::new(self.shared.clone(), number)).collect()
+    }
+
+    /// The map of a name.
+    ///
+    /// # Errors
+    ///
+    /// There is none; or it is an array of programs or events, which is in no region.
+    pub fn map(&self, name: &str) -> Result<Map> {
+        match &self.find(name)?.storage {
+            Storage::Map(map) => Ok(map.clone()),
+            _ => Err(Error::Invalid {
+                what: format!("map {name}"),
+                rule: "it holds programs or events, and has no values".to_owned(),
+            }),
+        }
+    }
+
+    /// A reader of the events that programs put into a `PERF_EVENT_ARRAY`.
+    ///
+    /// # Errors
+    ///
+    /// There is no such map, or it is of another kind.
+    pub fn events(&self, name: &str) -> Result<Events> {
+        match &self.find(name)?.storage {
+            Storage::Events(events) => Ok(events.reader()),
+            _ => Err(Error::Invalid {
+                what: format!("map {name}"),
+                rule: "only a PERF_EVENT_ARRAY has events".to_owned(),
+            }),
+        }
+    }
+
+    /// Sets the program at an index of a `PROG_ARRAY`, which tail calls go to.
+    ///
+    /// # Errors
+    ///
+    /// There is no such map or program, or no such index.
+    pub fn set_tail_call(&self, map: &str, index: u32, program: &str) -> Result<()> {
+        let number = self.program(program)?.number();
+        match &self.find(map)?.storage {
+            Storage::Programs(programs) if programs.set(index, number) => Ok(()),
+            Storage::Programs(_) => Err(Error::Invalid {
+                what: format!("index {index}"),
+                rule: format!("it is past the end of map {map}"),
+            }),
+            _ => Err(Error::Invalid {
+                what: format!("map {map}"),
+                rule: "only a PROG_ARRAY holds programs".to_owned(),
+            }),
+        }
+    }
+
+    /// The object that this was loaded from.
+    pub fn object(&self) -> &Object {
+        &self.shared.object
+    }
+
+    fn find(&self, name: &str) -> Result<&LoadedMap> {
+        let maps = &self.shared.vm.maps;
+        let found = maps.iter().find(|map| *map.name == *name);
+        found.ok_or_else(|| {
+            unknown("map", name, self.shared.object.maps().iter().map(|map| &map.name))
+        })
+    }
+
+    /// What `.values` of the object's `PROG_ARRAY`s say.
+    fn fill_program_arrays(&self) -> Result<()> {
+        for definition in self.shared.object.maps() {
+            for (index, program) in &definition.programs {
+                self.set_tail_call(&definition.name, *index, program)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unknown<'n>(
+    kind: &'static str,
+    name: &str,
+    known: impl Iterator<Item = &'n String>,
+) -> Error {
+    Error::Unknown { kind, name: name.to_owned(), known: known.cloned().collect() }
+}

@@ -1,0 +1,138 @@
+//! Programs that can be run: on a context, on many, from any thread.
+
+use crate::context::{Context, Redirect};
+use crate::error::{Error, Fault, Result, Trap};
+use crate::load::Shared;
+use crate::program_type::ProgramType;
+use crate::run::Run;
+use crate::sandbox::cage::{CONTEXT, Cage};
+use crate::slots::Lease;
+use std::sync::Arc;
+
+/// A program of a loaded object. Cheap to clone.
+#[derive(Clone)]
+pub struct Program {
+    shared: Arc<Shared>,
+    number: usize,
+}
+
+/// What a run gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What the program returned: its verdict, in the lower 32 bits.
+    pub value: u64,
+    /// Where it redirected the packet.
+    pub redirect: Option<Redirect>,
+    /// Instructions that were taken off the budget.
+    pub instructions: u64,
+}
+
+impl Program {
+    pub(crate) fn new(shared: Arc<Shared>, number: usize) -> Program {
+        Program { shared, number }
+    }
+
+    pub(crate) fn number(&self) -> usize {
+        self.number
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.shared.vm.programs[self.number].code.name
+    }
+
+    /// Its type, which says what context it takes.
+    pub fn program_type(&self) -> ProgramType {
+        self.shared.vm.programs[self.number].program_type
+    }
+
+    /// Runs it once. The context is then as the program left it.
+    ///
+    /// # Errors
+    ///
+    /// The context does not suit the program's type; the program went wrong ([`Error::Fault`]);
+    /// no CPU slot became free.
+    pub fn run(&self, context: &mut Context) -> Result<Outcome> {
+        self.runner()?.run(context)
+    }
+
+    /// Runs it on many contexts, one after the other, on one CPU slot.
+    ///
+    /// # Errors
+    ///
+    /// No CPU slot became free. What goes wrong with a context is in its own outcome.
+    pub fn run_batch(&self, contexts: &mut [Context]) -> Result<Vec<Result<Outcome>>> {
+        let mut runner = self.runner()?;
+        Ok(contexts.iter_mut().map(|context| runner.run(context)).collect())
+    }
+
+    /// Takes a CPU slot for as many runs as are wanted.
+    ///
+    /// # Errors
+    ///
+    /// No slot became free, or there is no memory for its stack and packets.
+    pub fn runner(&self) -> Result<Runner<'_>> {
+        let shared = &*self.shared;
+        let lease = shared.slots.take(&shared.leased(), || shared.cage())?;
+        Ok(Runner { shared, number: self.number, lease })
+    }
+}
+
+/// A program with a CPU slot and memory of its own; the slot is given back when it is dropped.
+pub struct Runner<'p> {
+    shared: &'p Shared,
+    number: usize,
+    lease: Lease<'p>,
+}
+
+impl Runner<'_> {
+    /// The CPU slot.
+    pub fn cpu(&self) -> u32 {
+        self.lease.cpu()
+    }
+
+    /// Runs the program once; as [`Program::run`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn run(&mut self, context: &mut Context) -> Result<Outcome> {
+        let (shared, number) = (self.shared, self.number);
+        let program_type = shared.vm.programs[number].program_type;
+        let memory = self.memory()?;
+        let packet = context.place(program_type, memory)?;
+        let mut run = Run::new(&shared.vm, memory, self.lease.cpu(), packet);
+        let given = run.start(number, CONTEXT);
+        let value = given.map_err(|trap| self.fault(trap))?;
+        let left = u64::try_from(run.state.budget).unwrap_or_default();
+        let packet = run.packet;
+        context.collect(memory, &packet)?;
+        Ok(Outcome {
+            value,
+            redirect: packet.redirect,
+            instructions: shared.vm.budget.saturating_sub(left),
+        })
+    }
+
+    fn memory(&self) -> Result<&Cage> {
+        self.lease.cage().ok_or_else(|| Error::Invalid {
+            what: "the runner".to_owned(),
+            rule: "it has lost its memory".to_owned(),
+        })
+    }
+
+    /// A fault with names and source lines.
+    #[cold]
+    fn fault(&self, trap: Trap) -> Error {
+        let Trap { program, instruction, kind } = trap;
+        let code = &self.shared.vm.programs[program].code;
+        let function = code.functions.get(code.function(instruction));
+        Error::Fault(Box::new(Fault {
+            program: code.name.clone(),
+            function: function.map(|function| function.name.clone()).unwrap_or_default(),
+            instruction,
+            line: code.line(instruction).cloned(),
+            kind,
+        }))
+    }
+}
