@@ -2,12 +2,15 @@
 
 #![allow(dead_code, unused_imports)]
 
+pub mod bare;
 mod blocks;
 pub mod btf;
 mod code;
 mod context;
+pub mod disassemble;
 mod error;
 mod helper;
+mod helper_names;
 pub mod instruction;
 mod interpret;
 mod jit;
@@ -15,6 +18,7 @@ mod object;
 mod program_type;
 mod run;
 mod sandbox;
+mod validate;
 
 pub use code::{Code, Function, Line};
 pub use error::{Error, Fault, FaultKind, Result};

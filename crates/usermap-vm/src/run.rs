@@ -69,6 +69,8 @@ pub(crate) type OwnHelper = Arc<dyn Fn(&mut HelperCall<'_>) -> u64 + Send + Sync
 /// A program that can be run.
 pub(crate) struct LoadedProgram {
     pub(crate) code: Arc<Code>,
+    /// What the interpreter runs.
+    pub(crate) decoded: interpret::Decoded,
     pub(crate) program_type: ProgramType,
     /// Machine code, unless it is to be interpreted.
     pub(crate) native: Option<jit::Native>,
@@ -182,7 +184,12 @@ impl<'r> Run<'r> {
 
     /// Runs a program from its start; gives r0.
     pub(crate) fn start(&mut self, program: usize, context: u64) -> Result<u64, Trap> {
-        self.execute(program, 0, STACK_TOP, [context, 0, 0, 0, 0])
+        self.start_with(program, [context, 0, 0, 0, 0])
+    }
+
+    /// The same with more arguments, for programs that have no context.
+    pub(crate) fn start_with(&mut self, program: usize, arguments: [u64; 5]) -> Result<u64, Trap> {
+        self.execute(program, 0, STACK_TOP, arguments)
     }
 
     /// Runs a function in a frame.

@@ -4,10 +4,10 @@ use crate::code::{Code, Function};
 use crate::context::Packet;
 use crate::error::{FaultKind, Trap};
 use crate::instruction::Instruction;
-use crate::jit;
 use crate::program_type::ProgramType;
 use crate::run::{LoadedProgram, Run, Vm};
 use crate::sandbox::cage::{Cage, SMALLEST};
+use crate::{interpret, jit};
 use std::sync::Arc;
 
 /// Instructions by opcode, destination, source, offset and immediate.
@@ -26,7 +26,12 @@ fn code(instructions: &[(u8, u8, u8, i16, i32)], functions: &[usize]) -> Code {
 fn run(code: Code) -> Result<u64, Trap> {
     let cage = Cage::new(SMALLEST).unwrap();
     let native = jit::compile(&code, &[], cage.mask()).unwrap();
-    let program = LoadedProgram { code: Arc::new(code), program_type: ProgramType::Xdp, native };
+    let program = LoadedProgram {
+        decoded: interpret::Decoded::new(&code),
+        code: Arc::new(code),
+        program_type: ProgramType::Xdp,
+        native,
+    };
     let vm = Vm {
         programs: vec![program],
         maps: Vec::new(),

@@ -1,0 +1,192 @@
+//! Programs without an object: instructions, run on a piece of memory.
+//!
+//! For tests of instructions and for tools. Such a program gets the address of its memory in r1 and
+//! the length in r2, or zeros if there is none; it has a stack, and no maps.
+
+use crate::blocks;
+use crate::code::{Code, Function};
+use crate::context::Packet;
+use crate::error::{Error, Fault, Result, Trap};
+use crate::instruction::Instruction;
+use crate::program_type::ProgramType;
+use crate::run::{HelperCall, LoadedProgram, OwnHelper, Run, Vm};
+use crate::sandbox::cage::{Cage, PACKET, PACKET_BYTES, SMALLEST, STACK_TOP};
+use crate::validate::{self, Rules};
+use crate::{helper, interpret, jit};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What a program's name is that has none.
+const NAME: &str = "program";
+
+/// What runs the instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Engine {
+    /// Machine code.
+    Jit,
+    /// The interpreter.
+    Interpreter,
+}
+
+impl Engine {
+    /// All engines that there are on this machine; the first is the usual one.
+    pub const fn all() -> &'static [Engine] {
+        if cfg!(target_arch = "x86_64") {
+            &[Engine::Jit, Engine::Interpreter]
+        } else {
+            &[Engine::Interpreter]
+        }
+    }
+}
+
+/// How a program is run.
+///
+/// ```
+/// use usermap_vm::{bare, instruction::Instruction};
+/// let instructions = [
+///     [0x71, 0x10, 1, 0, 0, 0, 0, 0], // r0 = *(u8 *)(r1 + 1)
+///     [0x85, 0, 0, 0, 7, 0, 0, 0],    // call 7
+///     [0x95, 0, 0, 0, 0, 0, 0, 0],    // exit
+/// ];
+/// let mut options = bare::Options::new();
+/// options.budget(1000).helper(7, |call| call.arguments()[1] + 40);
+/// let program = options.load(instructions.map(Instruction::from_bytes).to_vec())?;
+/// assert_eq!(program.run(&mut [1, 2])?, 42);
+/// # Ok::<(), usermap_vm::Error>(())
+/// ```
+pub struct Options {
+    engine: Engine,
+    budget: u64,
+    helpers: HashMap<u32, OwnHelper>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { engine: Engine::all()[0], budget: 1 << 30, helpers: HashMap::new() }
+    }
+}
+
+impl Options {
+    /// The usual engine, a budget of 2^30 instructions, and no helpers but the kernel's.
+    pub fn new() -> Options {
+        Options::default()
+    }
+
+    /// What runs it.
+    pub fn engine(&mut self, engine: Engine) -> &mut Options {
+        self.engine = engine;
+        self
+    }
+
+    /// Instructions that a run may take.
+    pub fn budget(&mut self, instructions: u64) -> &mut Options {
+        self.budget = instructions;
+        self
+    }
+
+    /// A helper of one's own, which programs call by that number.
+    pub fn helper(
+        &mut self,
+        id: u32,
+        function: impl Fn(&mut HelperCall<'_>) -> u64 + Send + Sync + 'static,
+    ) -> &mut Options {
+        self.helpers.insert(id, Arc::new(function));
+        self
+    }
+
+    /// Makes a program of instructions. Functions start where calls lead.
+    ///
+    /// They must be valid by the rules of the standard (RFC 9669). The kernel has some rules more,
+    /// which hold for objects: it refuses shifts by more than the width and divisions by zero if
+    /// they are by an immediate.
+    pub fn load(&self, instructions: Vec<Instruction>) -> Result<Program> {
+        let code = code(instructions);
+        let known = |id| self.helpers.contains_key(&id) || helper::by_id(id).is_some();
+        validate::validate_by(Rules::Standard, NAME, &code, &[], known)?;
+        let memory = Cage::new(SMALLEST)
+            .map_err(|error| Error::io("reserving memory for", Path::new(NAME), error.into()))?;
+        let native = match self.engine {
+            Engine::Interpreter => None,
+            Engine::Jit => jit::compile(&code, &[], memory.mask())
+                .map_err(|problem| Error::Object { object: NAME.to_owned(), problem })?,
+        };
+        let program = LoadedProgram {
+            decoded: interpret::Decoded::new(&code),
+            code: Arc::new(code),
+            program_type: ProgramType::default(),
+            native,
+        };
+        let vm = Vm {
+            programs: vec![program],
+            maps: Vec::new(),
+            helpers: self.helpers.clone(),
+            budget: self.budget,
+            trace: None,
+        };
+        Ok(Program { vm, memory })
+    }
+}
+
+/// A program of instructions only.
+fn code(instructions: Vec<Instruction>) -> Code {
+    let mut code = Code { name: NAME.to_owned(), instructions, ..Code::default() };
+    let starts = validate::function_starts(&code);
+    let name = |start| if start == 0 { NAME.to_owned() } else { format!("function_{start}") };
+    let functions = starts.into_iter().map(|start| Function { name: name(start), start });
+    code.functions = functions.collect();
+    code
+}
+
+/// A program that can be run.
+pub struct Program {
+    vm: Vm,
+    memory: Cage,
+}
+
+impl Program {
+    /// Runs it on memory, which it may change; gives r0.
+    pub fn run(&self, memory: &mut [u8]) -> Result<u64> {
+        if memory.len() as u64 > PACKET_BYTES {
+            let what = format!("memory of {} bytes", memory.len());
+            let rule = format!("at most {PACKET_BYTES} bytes");
+            return Err(Error::Invalid { what, rule });
+        }
+        let address = if memory.is_empty() { 0 } else { PACKET };
+        let length = memory.len() as u64;
+        let mut run = Run::new(&self.vm, &self.memory, 0, Packet::default());
+        let not_there = |kind| Trap { program: 0, instruction: 0, kind };
+        let outcome = self.memory.write(address, memory).map_err(not_there).and_then(|()| {
+            let value = run.start_with(0, [address, length, 0, 0, 0])?;
+            self.memory.read(address, memory).map_err(not_there)?;
+            Ok(value)
+        });
+        outcome.map_err(|trap| self.fault(trap))
+    }
+
+    /// With the names.
+    fn fault(&self, trap: Trap) -> Error {
+        let code = &self.vm.programs[trap.program].code;
+        let function = code.functions.get(code.function(trap.instruction));
+        Error::Fault(Box::new(Fault {
+            program: code.name.clone(),
+            function: function.map_or(String::new(), |function| function.name.clone()),
+            instruction: trap.instruction,
+            line: code.line(trap.instruction).cloned(),
+            kind: trap.kind,
+        }))
+    }
+}
+
+/// Runs instructions once, with the usual options; gives r0.
+///
+/// ```
+/// use usermap_vm::{bare, instruction::Instruction};
+/// let instructions = [[0xb7, 0, 0, 0, 42, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
+/// assert_eq!(bare::run(&instructions.map(Instruction::from_bytes), &mut [])?, 42);
+/// # Ok::<(), usermap_vm::Error>(())
+/// ```
+pub fn run(instructions: &[Instruction], memory: &mut [u8]) -> Result<u64> {
+    Options::new().load(instructions.to_vec())?.run(memory)
+}
