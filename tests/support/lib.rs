@@ -15,3 +15,25 @@ pub mod keys;
 pub mod linear;
 pub mod rng;
 pub mod sys;
+
+/// All entries of a map, by key; of a queue or stack all values, which are then taken out.
+pub fn everything(map: &usermap::Map) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut entries = Vec::new();
+    let mut value = vec![0; map.value_bytes()];
+    if map.spec().map_type.is_ring() {
+        while map.pop(&mut value, 0).is_ok() {
+            entries.push((Vec::new(), value.clone()));
+        }
+        return entries;
+    }
+    let mut last: Option<Vec<u8>> = None;
+    let mut next = vec![0; map.spec().key_size as usize];
+    while map.get_next_key(last.as_deref(), &mut next).is_ok() {
+        if map.lookup(&next, &mut value, 0).is_ok() {
+            entries.push((next.clone(), value.clone()));
+        }
+        last = Some(next.clone());
+    }
+    entries.sort();
+    entries
+}

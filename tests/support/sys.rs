@@ -2,11 +2,14 @@
 //! code of the tests.
 //!
 //! Every buffer's length is checked here against what the kernel will read or write for that
-//! map, so a test cannot hand it memory that is too small. No program is ever loaded or attached.
+//! map, so a test cannot hand it memory that is too small. No program is ever attached.
 
 #![allow(unsafe_code)]
 
+use std::ffi::CString;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use usermap::abi::command;
 
 /// An errno, or success.
@@ -180,6 +183,49 @@ impl KernelMap {
         })
     }
 
+    /// The map that is pinned there: `BPF_OBJ_GET`.
+    pub fn pinned(path: &Path) -> Result<KernelMap, i32> {
+        let unsized_map = KernelMap {
+            fd: get_pinned(path)?,
+            key_size: 0,
+            value_bytes: 0,
+            per_bucket_tokens: false,
+        };
+        let spec = unsized_map.info()?.spec;
+        let value = spec.value_size as usize;
+        let per_cpu = matches!(spec.map_type, 5 | 6);
+        let slots = if per_cpu { possible_cpus() } else { 1 };
+        Ok(KernelMap {
+            fd: unsized_map.fd,
+            key_size: spec.key_size as usize,
+            value_bytes: if per_cpu { value.next_multiple_of(8) * slots } else { value },
+            per_bucket_tokens: matches!(spec.map_type, 1 | 5),
+        })
+    }
+
+    /// All entries, by key; of a queue or stack all values, which are then taken out. Empty for
+    /// kinds whose values are not bytes.
+    pub fn everything(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut entries = Vec::new();
+        let mut value = vec![0; self.value_bytes];
+        if self.key_size == 0 {
+            while self.lookup_and_delete(&[], &mut value, 0).is_ok() {
+                entries.push((Vec::new(), value.clone()));
+            }
+            return entries;
+        }
+        let mut last: Option<Vec<u8>> = None;
+        let mut next = vec![0; self.key_size];
+        while self.next_key(last.as_deref(), &mut next).is_ok() {
+            if self.lookup(&next, &mut value, 0).is_ok() {
+                entries.push((next.clone(), value.clone()));
+            }
+            last = Some(next.clone());
+        }
+        entries.sort();
+        entries
+    }
+
     /// Bytes that a lookup gives: for per-CPU maps all slots, each rounded up to eight.
     pub fn value_bytes(&self) -> usize {
         self.value_bytes
@@ -323,6 +369,70 @@ impl KernelMap {
         // SAFETY: there are `count` keys and values to read.
         let errno = unsafe { attr.call(command) }.err().unwrap_or(0);
         Batch { errno, count: attr.get(32), ..Batch::default() }
+    }
+}
+
+/// What is pinned there: `BPF_OBJ_GET`.
+fn get_pinned(path: &Path) -> Result<OwnedFd, i32> {
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| libc::EINVAL)?;
+    let mut attr = Attr::new().read(0, Some(path.as_bytes_with_nul()));
+    // SAFETY: the path ends with a NUL.
+    let fd = unsafe { attr.call(command::OBJ_GET) }?;
+    // SAFETY: the kernel has just made this descriptor for us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A program of the real kernel, which is attached to nothing.
+pub struct KernelProgram {
+    fd: OwnedFd,
+    program_type: u32,
+}
+
+/// `BPF_PROG_TEST_RUN`
+const PROG_TEST_RUN: u32 = 10;
+/// The largest packet that a run gives back.
+const LARGEST_OUTPUT: usize = 1 << 16;
+
+impl KernelProgram {
+    /// The program that is pinned there.
+    pub fn pinned(path: &Path) -> Result<KernelProgram, i32> {
+        let fd = get_pinned(path)?;
+        let mut info = [0_u8; 16];
+        let mut attr = Attr::new().u32(0, fd.as_raw_fd() as u32).u32(4, info.len() as u32);
+        attr = attr.write(8, &mut info);
+        // SAFETY: the kernel writes at most the bytes that we say `info` has.
+        unsafe { attr.call(command::OBJ_GET_INFO_BY_FD) }?;
+        let program_type = u32::from_le_bytes([info[0], info[1], info[2], info[3]]);
+        Ok(KernelProgram { fd, program_type })
+    }
+
+    /// Whether it is of a type that gets packets.
+    pub fn takes_packets(&self) -> bool {
+        // Socket filters, tc's two, XDP, cgroup_skb.
+        matches!(self.program_type, 1 | 3 | 4 | 6 | 8)
+    }
+
+    /// Whether the kernel runs its type without its being attached.
+    pub fn can_run(&self) -> bool {
+        // And raw tracepoints, and programs of type syscall.
+        self.takes_packets() || matches!(self.program_type, 17 | 31)
+    }
+
+    /// `BPF_PROG_TEST_RUN`: gives what it returned, and the packet as it left it.
+    pub fn run(&self, packet: &[u8], context: &[u8]) -> Result<(u32, Vec<u8>), i32> {
+        let mut out = vec![0; if packet.is_empty() { 0 } else { LARGEST_OUTPUT }];
+        let mut attr = Attr::new()
+            .u32(0, self.fd.as_raw_fd() as u32)
+            .u32(8, packet.len() as u32)
+            .u32(12, out.len() as u32)
+            .read(16, (!packet.is_empty()).then_some(packet))
+            .write(24, &mut out)
+            .u32(40, context.len() as u32)
+            .read(48, (!context.is_empty()).then_some(context));
+        // SAFETY: the packets and the context are as long as we say.
+        unsafe { attr.call(PROG_TEST_RUN) }?;
+        out.truncate(attr.get(12) as usize);
+        Ok((attr.get(4), out))
     }
 }
 

@@ -23,6 +23,7 @@ pub struct Options {
     interpret: bool,
     budget: u64,
     slots: Option<u32>,
+    only: Option<Vec<String>>,
     helpers: HashMap<u32, (&'static str, OwnHelper)>,
     trace: Option<Trace>,
 }
@@ -33,6 +34,7 @@ impl Default for Options {
             interpret: false,
             budget: 1 << 30,
             slots: None,
+            only: None,
             helpers: HashMap::new(),
             trace: None,
         }
@@ -60,6 +62,12 @@ impl Options {
     /// How many runs there may be at once: the CPU slots of the per-CPU maps that are created.
     pub fn slots(mut self, slots: u32) -> Options {
         self.slots = Some(slots);
+        self
+    }
+
+    /// Only these programs need to be fit to run; without this, all of the object's.
+    pub fn only(mut self, programs: impl IntoIterator<Item = impl Into<String>>) -> Options {
+        self.only = Some(programs.into_iter().map(Into::into).collect());
         self
     }
 
@@ -94,6 +102,8 @@ pub(crate) struct Shared {
     pub(crate) slots: Slots,
     /// Bits of the programs' addresses.
     bits: u32,
+    /// Programs that cannot be run, and why.
+    unfit: HashMap<usize, String>,
 }
 
 impl Object {
@@ -104,9 +114,6 @@ impl Object {
     ///
     /// A program cannot be run: the first obstacle, by name; a map cannot be made.
     pub fn load(&self, options: &Options) -> Result<Loaded> {
-        if let Some(obstacle) = self.obstacles().into_iter().next() {
-            return Err(obstacle);
-        }
         let slots = options.slots.unwrap_or_else(possible_cpus).max(1);
         let mut next = MAPS;
         let mut maps = Vec::new();
@@ -118,41 +125,61 @@ impl Object {
             let rule = format!("they need {next} bytes of addresses, and there are 2^{LARGEST}");
             return Err(Error::Invalid { what: "the object's maps".to_owned(), rule });
         }
-        let programs = self.programs().iter().map(|code| self.translate(code, &maps, bits, options));
-        let programs = programs.collect::<Result<Vec<_>>>()?;
+        let (mut programs, mut unfit) = (Vec::new(), HashMap::new());
+        for (number, code) in self.programs().iter().enumerate() {
+            let (program, obstacle) = self.translate(code, &maps, bits, options);
+            programs.push(program);
+            let Some(obstacle) = obstacle else { continue };
+            if options.only.as_ref().is_none_or(|only| only.contains(&code.name)) {
+                return Err(obstacle);
+            }
+            unfit.insert(number, obstacle.to_string());
+        }
         let slots = maps.iter().filter_map(per_cpu).map(|(_, map)| map.spec().cpus).fold(slots, u32::min);
         let helpers =
             options.helpers.iter().map(|(id, (_, helper))| (*id, helper.clone())).collect();
         let trace = options.trace.clone();
         let vm = Vm { programs, maps, helpers, budget: options.budget, trace };
-        let shared = Shared { object: self.clone(), vm, slots: Slots::new(slots), bits };
+        let shared = Shared { object: self.clone(), vm, slots: Slots::new(slots), bits, unfit };
         let loaded = Loaded { shared: Arc::new(shared) };
         loaded.fill_program_arrays()?;
         Ok(loaded)
     }
 
+    /// A program as it is run; and what stands in its way, if something does: then it never is.
     fn translate(
         &self,
         code: &Code,
         maps: &[LoadedMap],
         bits: u32,
         options: &Options,
-    ) -> Result<LoadedProgram> {
-        validate::validate(self.name(), code, self.maps(), |id| {
-            options.helpers.contains_key(&id)
-                || helper::by_id(id).is_some_and(|helper| (helper.allowed)(code.program_type))
-        })?;
-        let native = match options.interpret {
-            true => None,
-            false => jit::compile(code, maps, (1 << bits) - 1).map_err(|problem| {
-                Error::Object { object: self.name().to_owned(), problem }
-            })?,
-        };
-        Ok(LoadedProgram {
+    ) -> (LoadedProgram, Option<Error>) {
+        let obstacle = self.check_program(code, maps, options).err();
+        let mut program = LoadedProgram {
             program_type: code.program_type,
             decoded: interpret::Decoded::new(code),
             code: Arc::new(code.clone()),
-            native,
+            native: None,
+        };
+        if obstacle.is_some() || options.interpret {
+            return (program, obstacle);
+        }
+        match jit::compile(code, maps, (1 << bits) - 1) {
+            Ok(native) => program.native = native,
+            Err(problem) => {
+                let object = self.name().to_owned();
+                return (program, Some(Error::Object { object, problem }));
+            }
+        }
+        (program, None)
+    }
+
+    fn check_program(&self, code: &Code, maps: &[LoadedMap], options: &Options) -> Result<()> {
+        self.check(&code.name)?;
+        let values: Vec<_> = maps.iter().map(LoadedMap::value_bytes).collect();
+        validate::validate(self.name(), code, &values, |id| {
+            options.helpers.contains_key(&id)
+                || helper::by_id(id).is_some_and(|helper| (helper.allowed)(code.program_type))
         })
     }
 
@@ -202,7 +229,7 @@ impl Object {
         spec.spin_lock = definition.spin_lock;
         let spec = spec.name(&kernel_name(&definition.name))?;
         let spec = if map_type.is_per_cpu() { spec.cpus(slots) } else { spec };
-        let spec = match self.map_types(index) {
+        let spec = match self.types_of(definition) {
             Some(types) => spec.types(types),
             None => spec,
         };
@@ -210,15 +237,33 @@ impl Object {
             Some(path) => Map::open_or_create(path, &spec)?,
             None => Map::create(&spec)?,
         };
-        if let Some(initial) = self.initial(index)
-            && map.spec().has(map_flags::MMAPABLE)
-        {
-            map.update(&0_u32.to_ne_bytes(), &initial, 0)?;
-        }
-        if definition.map_flags & map_flags::RDONLY_PROG != 0 && self.initial(index).is_some() {
-            map.freeze()?;
+        if let Some(initial) = &definition.initial {
+            map.update(&0_u32.to_ne_bytes(), initial, 0)?;
+            if definition.map_flags & map_flags::RDONLY_PROG != 0 {
+                map.freeze()?;
+            }
         }
         Ok(map)
+    }
+
+    /// Where a map is pinned, if it is to be.
+    fn pin_of(&self, index: usize) -> Option<&Path> {
+        let pin = self.pins().iter().find(|(map, _)| *map == index);
+        pin.map(|(_, path)| path.as_path())
+    }
+
+    /// The types of a map's key and value, cut out of the object's.
+    fn types_of(&self, definition: &MapDefinition) -> Option<MapTypes> {
+        let (btf, value) = (self.btf()?, definition.value_type?);
+        let (blob, ids) = match definition.key_type {
+            Some(key) => btf.subset(&[key, value]),
+            None => btf.subset(&[value]),
+        };
+        match ids[..] {
+            [key, value] => Some(MapTypes::new(blob, key, value)),
+            [value] => Some(MapTypes::new(blob, 0, value)),
+            _ => None,
+        }
     }
 }
 
@@ -295,15 +340,22 @@ impl Loaded {
     pub fn program(&self, name: &str) -> Result<Program> {
         let programs = self.shared.object.programs();
         match programs.iter().position(|code| code.name == name) {
-            Some(number) => Ok(Program::new(self.shared.clone(), number)),
+            Some(number) => match self.shared.unfit.get(&number) {
+                None => Ok(Program::new(self.shared.clone(), number)),
+                Some(why) => Err(Error::Invalid {
+                    what: format!("program {name}"),
+                    rule: format!("it was left out: {why}"),
+                }),
+            },
             None => Err(unknown("program", name, programs.iter().map(|code| &code.name))),
         }
     }
 
-    /// All programs, in the object's order.
+    /// All programs that can be run, in the object's order.
     pub fn programs(&self) -> Vec<Program> {
-        let count = self.shared.vm.programs.len();
-        (0..count).map(|number| Program::new(self.shared.clone(), number)).collect()
+        let fit = |number: &usize| !self.shared.unfit.contains_key(number);
+        let numbers = (0..self.shared.vm.programs.len()).filter(fit);
+        numbers.map(|number| Program::new(self.shared.clone(), number)).collect()
     }
 
     /// The map of a name.

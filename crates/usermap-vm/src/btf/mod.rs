@@ -24,9 +24,6 @@ mod subset;
 mod types;
 mod value;
 
-#[cfg(test)]
-mod tests;
-
 pub use ext::{BtfExt, CoreKind};
 pub use ext::{CoreRelocation, FunctionInfo, LineInfo, SectionInfo};
 pub use types::{

@@ -69,7 +69,10 @@ pub(crate) fn compile(
     mask: u64,
 ) -> Result<Option<Native>, String> {
     let machine = machine()?;
-    let costs = blocks::costs(code);
+    let mut costs = vec![0; code.instructions.len()];
+    for block in blocks::blocks(code) {
+        costs[block.start] = block.count;
+    }
     let mut builder = FunctionBuilderContext::new();
     let mut context = Context::new();
     let mut functions = Vec::new();

@@ -17,9 +17,6 @@ mod options;
 mod references;
 mod text;
 
-#[cfg(test)]
-mod tests;
-
 pub use definition::{Extern, Global, MapDefinition, Obstacle};
 
 use crate::btf::{Btf, BtfExt};
