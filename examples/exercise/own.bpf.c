@@ -41,15 +41,14 @@ int increments(struct __sk_buff *skb)
 {
     __u32 key = 1, absent = 9;
     __u64 value = 0;
-    __u8 byte = 0;
 
     put(0, bpf_map_inc(&hash, &key, skb->len, BPF_ANY));
     put(1, bpf_map_inc_and_return(&hash, &key, 2, &value, BPF_ANY));
     put(2, value - skb->len);
     put(3, bpf_map_inc(&hash, &absent, 1, BPF_EXIST));
     put(4, bpf_map_inc(&bytes, &key, 255, BPF_ANY));
-    put(5, bpf_map_inc_and_return(&bytes, &key, 3, &byte, BPF_ANY));
-    put(6, byte);
+    put(5, bpf_map_inc_and_return(&bytes, &key, 3, &value, BPF_ANY));
+    put(6, value);
     put(7, bpf_map_inc(&percpu, &key, 5, BPF_ANY));
     put(8, bpf_map_inc(&percpu, &absent, 5, BPF_ANY));
     return TC_ACT_OK;
@@ -63,9 +62,28 @@ int take_out(struct __sk_buff *skb)
 
     bpf_map_update_elem(&hash, &key, &value, BPF_ANY);
     value = 0;
-    put(10, bpf_map_lookup_and_delete_elem(&hash, &key, &value, 0));
+    put(10, bpf_map_lookup_and_delete_elem(&hash, &key, &value));
     put(11, value);
-    put(12, bpf_map_lookup_and_delete_elem(&hash, &key, &value, 0));
+    put(12, bpf_map_lookup_and_delete_elem(&hash, &key, &value));
+    return TC_ACT_OK;
+}
+
+SEC("tc")
+int batches(struct __sk_buff *skb)
+{
+    __u32 keys[4] = { 11, 12, 13, 14 }, count = 4;
+    __u64 values[4] = { 111, 112, 113, 114 };
+
+    put(30, bpf_map_update_batch(&hash, keys, values, &count, BPF_ANY));
+    put(31, count);
+    keys[2] = 99;
+    put(32, bpf_map_lookup_batch(&hash, keys, values, &count, 0));
+    put(33, count);
+    put(34, values[0] + values[1]);
+    keys[2] = 13;
+    count = 3;
+    put(35, bpf_map_delete_batch(&hash, keys, &count, 0));
+    put(36, count);
     return TC_ACT_OK;
 }
 
