@@ -8,7 +8,7 @@ pub(crate) fn name(id: u32) -> Option<&'static str> {
 
 /// By number, from 1 on.
 #[rustfmt::skip]
-const NAMES: [&str; 211] = [
+pub(crate) const NAMES: [&str; 211] = [
     "bpf_map_lookup_elem", "bpf_map_update_elem", "bpf_map_delete_elem", "bpf_probe_read",
     "bpf_ktime_get_ns", "bpf_trace_printk", "bpf_get_prandom_u32", "bpf_get_smp_processor_id",
     "bpf_skb_store_bytes", "bpf_l3_csum_replace", "bpf_l4_csum_replace", "bpf_tail_call",

@@ -21,7 +21,9 @@ mod sandbox;
 mod validate;
 
 pub use code::{Code, Function, Line};
+pub use context::{Context, Redirect, RedirectKind, Skb, Vlan, Xdp};
 pub use error::{Error, Fault, FaultKind, Result};
+pub use helper::{Event, Events};
 pub use object::{Extern, Global, MapDefinition, Object, Obstacle};
 pub use program_type::ProgramType;
 pub use run::HelperCall;

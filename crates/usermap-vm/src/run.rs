@@ -154,6 +154,8 @@ pub(crate) struct Run<'r> {
     pub(crate) stop: Option<Stop>,
     /// Bytes of scratch memory in use.
     pub(crate) scratch: u64,
+    /// The `bpf_spin_lock` that the program holds; 0 if none.
+    pub(crate) lock: u64,
 }
 
 /// Why a helper refuses to go on.
@@ -192,7 +194,18 @@ impl<'r> Run<'r> {
             tail_called: 0,
             address: 0,
         };
-        Run { state, vm, memory, program: 0, cpu, packet, tail_calls: 0, stop: None, scratch: 0 }
+        Run {
+            state,
+            vm,
+            memory,
+            program: 0,
+            cpu,
+            packet,
+            tail_calls: 0,
+            stop: None,
+            scratch: 0,
+            lock: 0,
+        }
     }
 
     /// Runs a program from its start; gives r0.
@@ -202,7 +215,9 @@ impl<'r> Run<'r> {
 
     /// The same with more arguments, for programs that have no context.
     pub(crate) fn start_with(&mut self, program: usize, arguments: [u64; 5]) -> Result<u64, Trap> {
-        self.execute(program, 0, STACK_TOP, arguments)
+        let given = self.execute(program, 0, STACK_TOP, arguments);
+        helper::release(self);
+        given
     }
 
     /// Runs a function in a frame.

@@ -114,6 +114,24 @@ impl fmt::Display for MapType {
     }
 }
 
+/// Helpers of programs that Linux lacks, as `include/usermap_helpers.h` declares them.
+pub mod helper {
+    use super::PRIVATE_BASE;
+
+    /// `bpf_map_inc`
+    pub const MAP_INC: u32 = PRIVATE_BASE;
+    /// `bpf_map_inc_and_return`
+    pub const MAP_INC_AND_RETURN: u32 = PRIVATE_BASE + 1;
+    /// `bpf_map_lookup_and_delete_elem`
+    pub const MAP_LOOKUP_AND_DELETE_ELEM: u32 = PRIVATE_BASE + 2;
+    /// `bpf_map_lookup_batch`
+    pub const MAP_LOOKUP_BATCH: u32 = PRIVATE_BASE + 3;
+    /// `bpf_map_update_batch`
+    pub const MAP_UPDATE_BATCH: u32 = PRIVATE_BASE + 4;
+    /// `bpf_map_delete_batch`
+    pub const MAP_DELETE_BATCH: u32 = PRIVATE_BASE + 5;
+}
+
 /// Flags of update, push and increment: create or replace.
 pub const BPF_ANY: u64 = 0;
 /// Create only; an existing key gives EEXIST.

@@ -325,6 +325,60 @@ impl Program<'_> {
         Ok(calls)
     }
 
+    /// `bpf_map_lookup_and_delete_elem`, which Linux has no helper for: takes a key of a hash out
+    /// and gives its value, of `value_size` bytes (per-CPU maps: this slot's); for queues and
+    /// stacks it is [`pop`](Program::pop).
+    ///
+    /// # Errors
+    ///
+    /// As [`Map::lookup_and_delete`], but for freezing; EPERM by `RDONLY_PROG` and `WRONLY_PROG`.
+    ///
+    /// ```
+    /// use usermap::{Map, MapType, Spec};
+    /// let map = Map::create(&Spec::new(MapType::PerCpuHash, 4, 8, 4).cpus(2))?;
+    /// let program = map.on_cpu(1)?;
+    /// program.update(&[1; 4], &[9; 8], 0)?;
+    /// let mut value = [0; 8];
+    /// program.lookup_and_delete(&[1; 4], &mut value)?;
+    /// assert_eq!((value, map.len()), ([9; 8], 0));
+    /// # Ok::<(), usermap::Error>(())
+    /// ```
+    pub fn lookup_and_delete(&self, key: &[u8], value: &mut [u8]) -> Result<()> {
+        const NAME: &str = "lookup_and_delete";
+        self.may_read(NAME)?;
+        let map = self.map;
+        if map.spec().map_type.is_ring() {
+            return self.pop(value);
+        }
+        self.may_write(NAME)?;
+        let mut take = || {
+            let View::Hash(hash) = map.inner.view() else {
+                return Err(map.unsupported(errno::ENOTSUPP));
+            };
+            map.check_key(key)?;
+            let (given, expected) = (value.len(), map.spec().value_size as usize);
+            if given != expected {
+                return Err(Reason::ValueSize { given, expected });
+            }
+            hash.delete(map.inner.writer()?, key, |hash, slot| {
+                bytes::load(hash.value(slot, self.cpu), value);
+            })?;
+            map.hide_lock(value);
+            Ok(())
+        };
+        self.run(NAME, take())
+    }
+
+    /// `bpf_map_inc`; per-CPU maps: on this CPU's slot.
+    ///
+    /// # Errors
+    ///
+    /// As [`Map::inc`], but for freezing; EPERM if the map is read-only for programs.
+    pub fn inc(&self, key: &[u8], delta: u64, flags: u64) -> Result<()> {
+        self.may_write("inc")?;
+        self.run("inc", self.map.try_inc(key, self.cpu, delta, flags).map(drop))
+    }
+
     /// `bpf_map_inc_and_return`; per-CPU maps: on this CPU's slot.
     ///
     /// # Errors

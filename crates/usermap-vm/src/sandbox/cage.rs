@@ -325,6 +325,11 @@ impl Cage {
         }
     }
 
+    /// Whether `size` bytes are the program's to read, or to write.
+    pub(crate) fn check(&self, address: u64, size: u64, write: bool) -> Result<(), FaultKind> {
+        self.locate(address, size, write).map(|_| ())
+    }
+
     /// Copies bytes out.
     pub(crate) fn read(&self, address: u64, to: &mut [u8]) -> Result<(), FaultKind> {
         if !to.is_empty() {
