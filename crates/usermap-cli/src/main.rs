@@ -10,6 +10,7 @@ mod failure;
 mod manual;
 mod map;
 mod output;
+mod prog;
 mod progress;
 mod session;
 mod target;

@@ -6,8 +6,7 @@
 mod common;
 
 use common::Maps;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use common::kernel::{Answer, Namespace, answer};
 
 /// `$B` is the folder of the maps. Hashes have one entry where they are dumped: the order of more
 /// is decided by a seed.
@@ -117,23 +116,6 @@ map lookup pinned $B/ph key 1 2 3 4
 -j map lookup pinned $B/ph key 1 2 3 4
 ";
 
-struct Answer {
-    out: String,
-    err: String,
-    code: Option<i32>,
-}
-
-fn answer(mut command: Command, line: &str, folder: &Path) -> Answer {
-    let folder = folder.display().to_string();
-    command.args(line.split_whitespace().map(|word| word.replace("$B", &folder)));
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    Answer {
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-        code: output.status.code(),
-    }
-}
-
 /// A message without the end of its line, or of its JSON.
 fn message(text: &str) -> &str {
     text.trim_end().trim_end_matches("\"}")
@@ -176,40 +158,4 @@ fn usermap_answers_as_bpftool() {
         }
     }
     assert!(failed.is_empty(), "{} differ:\n{}", failed.len(), failed.join("\n"));
-}
-
-/// A mount namespace with a bpf file system, alive as long as the process that holds it.
-struct Namespace(std::process::Child);
-
-impl Namespace {
-    fn new(folder: &Path) -> Option<Namespace> {
-        use std::io::{BufRead, BufReader};
-        // The holder waits for the end of its stdin: it goes when this test does.
-        let mut holder = Command::new("unshare")
-            .args(["--mount", "sh", "-c"])
-            .arg("mount -t bpf none \"$0\" && bpftool version | head -n1 && exec cat >/dev/null")
-            .arg(folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .ok()?;
-        let mut version = String::new();
-        BufReader::new(holder.stdout.take()?).read_line(&mut version).ok()?;
-        let namespace = Namespace(holder);
-        version.starts_with("bpftool v7.").then_some(namespace)
-    }
-
-    fn bpftool(&self) -> Command {
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--target={}", self.0.id())).args(["--mount", "bpftool"]);
-        command
-    }
-}
-
-impl Drop for Namespace {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
-    }
 }

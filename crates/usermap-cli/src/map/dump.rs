@@ -4,6 +4,7 @@ use super::element::required;
 use super::operands::{expect_end, parse_range};
 use crate::failure::{Failure, Result};
 use crate::output::entries::{Entries, Shape};
+use crate::output::typed::Typed;
 use crate::progress;
 use crate::session::Session;
 use crate::target::Target;
@@ -30,7 +31,8 @@ pub fn run(session: &mut Session, words: &mut Words<'_>) -> Result {
 /// Prints the entries, of a range or all.
 pub fn entries(session: &mut Session, target: &Target, range: Option<(&[u8], &[u8])>) -> Result {
     let map = &target.map;
-    let mut entries = Entries::new(session, Shape::of(map))?;
+    let typed = Typed::of(session, target)?;
+    let mut entries = Entries::new(session, Shape::of(map), typed)?;
     entries.start(&mut session.out)?;
     let seen = AtomicU64::new(0);
     let mut written: io::Result<()> = Ok(());

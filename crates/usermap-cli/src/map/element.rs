@@ -5,6 +5,7 @@ use super::operands::{AFTER_MAP, Takes, parse};
 use crate::failure::{Failure, Result, code};
 use crate::output::entries::{Entries, Shape, Slots};
 use crate::output::plain::hex;
+use crate::output::typed::Typed;
 use crate::session::Session;
 use crate::target::{Target, open};
 use crate::words::Words;
@@ -69,7 +70,8 @@ pub fn lookup(session: &mut Session, words: &mut Words<'_>) -> Result {
         value.truncate(shape.value_size);
         shape.slots = Slots::Only(cpu);
     }
-    let mut entries = Entries::new(session, shape)?;
+    let typed = Typed::of(session, &target)?;
+    let mut entries = Entries::new(session, shape, typed)?;
     entries.entry(&mut session.out, &operands.key, &value)?;
     Ok(entries.end_single(&mut session.out)?)
 }

@@ -4,6 +4,7 @@ use super::element::{required, shown};
 use super::operands::{Takes, parse};
 use crate::failure::{Failure, Result};
 use crate::output::entries::{Entries, Shape, Slots};
+use crate::output::typed::Typed;
 use crate::session::Session;
 use crate::words::Words;
 use usermap::Access;
@@ -26,7 +27,8 @@ pub fn run(session: &mut Session, words: &mut Words<'_>) -> Result {
     } else {
         new.to_le_bytes()[..size].to_vec()
     };
-    let mut entries = Entries::new(session, shape)?;
+    let typed = Typed::of(session, &target)?;
+    let mut entries = Entries::new(session, shape, typed)?;
     entries.entry(&mut session.out, &operands.key, &value)?;
     Ok(entries.end_single(&mut session.out)?)
 }

@@ -5,6 +5,7 @@ use super::operands::{Takes, expect_end, parse};
 use crate::failure::{Failure, Result, code};
 use crate::output::entries::{Entries, Shape, Slots};
 use crate::output::plain;
+use crate::output::typed::Typed;
 use crate::progress;
 use crate::session::Session;
 use crate::words::Words;
@@ -45,7 +46,8 @@ pub fn pop(session: &mut Session, words: &mut Words<'_>) -> Result {
         }
         return Err(Failure::Answered(code(&error)));
     }
-    let mut entries = Entries::new(session, shape)?;
+    let typed = Typed::of(session, &target)?;
+    let mut entries = Entries::new(session, shape, typed)?;
     entries.entry(&mut session.out, &operands.key, &value)?;
     Ok(entries.end_single(&mut session.out)?)
 }
@@ -64,6 +66,7 @@ pub fn drain(session: &mut Session, words: &mut Words<'_>) -> Result {
         ))
         .of_map(&target.label()));
     }
+    let typed = Typed::of(session, &target)?;
     let mut shape = Shape::of(map);
     let mut value = vec![0; map.value_bytes()];
     let total = map.len();
@@ -90,7 +93,7 @@ pub fn drain(session: &mut Session, words: &mut Words<'_>) -> Result {
                 if length == 0 {
                     continue;
                 }
-                let mut entries = Entries::new(session, shape)?;
+                let mut entries = Entries::new(session, shape, typed.clone())?;
                 for _ in 0..length {
                     match map.pop(&mut value, flags) {
                         Ok(()) => entries.entry(&mut session.out, &[], &value)?,

@@ -4,6 +4,7 @@ use super::operands::{AFTER_MAP, expect_end};
 use crate::failure::{Result, clean};
 use crate::output::Output;
 use crate::output::table::{Column, Table};
+use crate::output::typed::Typed;
 use crate::session::Session;
 use crate::target::{Listing, Target, folder, list, open_all};
 use crate::words::Words;
@@ -73,11 +74,24 @@ fn plain(target: &Target) -> String {
     if spec.map_type.is_per_cpu() {
         let _ = write!(text, "  cpus {}", info.cpus);
     }
+    if let Some((key, value)) = types(target) {
+        let key = key.map_or_else(String::new, |key| format!("{key}, "));
+        let _ = write!(text, "\n\ttypes {}", clean(&format!("{key}{value}")));
+    }
     if info.frozen {
         text.push_str("\n\tfrozen");
     }
     text.push('\n');
     text
+}
+
+/// The types of key and value as C has them, where the map carries some that fit it. Nothing is
+/// said of others: what shows entries does.
+fn types(target: &Target) -> Option<(Option<String>, String)> {
+    let types = target.map.types().ok()??;
+    let typed = Typed::read(&target.map, &types).ok()?;
+    let describe = |id| typed.btf.describe(id);
+    Some((typed.key.map(describe), describe(typed.value)))
 }
 
 fn json(out: &mut Output, targets: &[Target], single: bool) -> io::Result<()> {
@@ -119,6 +133,18 @@ fn json(out: &mut Output, targets: &[Target], single: bool) -> io::Result<()> {
         if spec.map_type.is_per_cpu() {
             json.name("cpus")?;
             json.number(info.cpus)?;
+        }
+        if let Some((key, value)) = types(target) {
+            json.name("types")?;
+            json.object()?;
+            json.name("key")?;
+            match key {
+                Some(key) => json.string(&key)?,
+                None => json.null()?,
+            }
+            json.name("value")?;
+            json.string(&value)?;
+            json.end()?;
         }
         json.end()?;
     }

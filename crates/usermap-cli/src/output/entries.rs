@@ -1,12 +1,16 @@
-//! Entries of a map in each of the three forms: key and value, or key and a value for each slot.
+//! Entries of a map in each of the three forms: key and value, or key and a value for each slot;
+//! by the map's types where it has some.
 
+use super::cells::Cells;
 use super::json::Json;
 use super::reading::{Reading, Totals, join};
 use super::table::{Column, Table};
+use super::typed::Typed;
 use super::{Mode, Output, plain};
 use crate::failure::Result;
 use crate::session::Session;
 use std::io::{self, Write};
+use std::rc::Rc;
 use usermap::Map;
 
 /// Which values an entry has.
@@ -71,9 +75,12 @@ impl Shape {
 /// Writes entries, in the form that was asked for.
 pub struct Entries {
     shape: Shape,
-    key: Reading,
-    value: Reading,
+    typed: Option<Rc<Typed>>,
+    key: Cells,
+    value: Cells,
     table: Option<Table>,
+    /// Whether a list of entries was started.
+    list: bool,
     /// Per-CPU values as sum and the slots that are not 0, where columns would be too many.
     narrow: bool,
     /// Entries written.
@@ -81,15 +88,20 @@ pub struct Entries {
 }
 
 impl Entries {
-    /// For a map of this shape.
-    pub fn new(session: &Session, shape: Shape) -> Result<Entries> {
-        let key = Reading::new(session.key_types.as_deref(), shape.key_size, "key")?;
-        let value = Reading::new(session.value_types.as_deref(), shape.value_size, "value")?;
+    /// For a map of this shape, with these types.
+    pub fn new(session: &Session, shape: Shape, typed: Option<Rc<Typed>>) -> Result<Entries> {
+        let (key, value) = (session.key_types.as_deref(), session.value_types.as_deref());
+        let with = |id: Option<u32>| typed.clone().zip(id);
+        let key_type = with(typed.as_ref().and_then(|typed| typed.key));
+        let value_type = with(typed.as_ref().map(|typed| typed.value));
+        let key = Cells::new(key, shape.key_size, "key", key_type)?;
+        let value = Cells::new(value, shape.value_size, "value", value_type)?;
         let narrow = match shape.slots {
             Slots::All(cpus) => session.out.terminal && cpus as usize * 12 + 24 > width(),
             _ => false,
         };
-        let mut entries = Entries { shape, key, value, table: None, narrow, count: 0 };
+        let (table, list) = (None, false);
+        let mut entries = Entries { shape, typed, key, value, table, list, narrow, count: 0 };
         if session.out.mode() == Mode::Table {
             entries.table = Some(Table::new(entries.columns()));
         }
@@ -98,7 +110,13 @@ impl Entries {
 
     /// Starts a list; a single entry has no start.
     pub fn start(&mut self, out: &mut Output) -> io::Result<()> {
-        if out.is_json() { out.json().array() } else { Ok(()) }
+        self.list = true;
+        if out.is_json() || self.is_plain_json() { out.json().array() } else { Ok(()) }
+    }
+
+    /// Whether it is plain text, which is JSON for what has types.
+    fn is_plain_json(&self) -> bool {
+        self.typed.is_some() && self.table.is_none()
     }
 
     /// Writes an entry; `value` is what lookup gave.
@@ -107,12 +125,16 @@ impl Entries {
         if out.is_json() {
             return self.json(out.json(), key, value);
         }
-        if self.table.is_some() {
-            let row = self.row(key, value);
-            return match &mut self.table {
-                Some(table) => table.row(out.writer(), row),
-                None => Ok(()),
-            };
+        if let Some(mut table) = self.table.take() {
+            let mut rows = self.rows(key, value).into_iter();
+            let written = rows.try_for_each(|row| table.row(out.writer(), row));
+            self.table = Some(table);
+            return written;
+        }
+        if let Some(typed) = &self.typed {
+            let slots = self.shape.slots != Slots::Plain;
+            typed.entry(out.json(), key, self.shape.values(value), slots, true)?;
+            return if self.list { Ok(()) } else { out.json().finish() };
         }
         match self.shape.slots {
             Slots::Plain => plain::entry(out.writer(), key, value),
@@ -124,6 +146,10 @@ impl Entries {
     pub fn end(&mut self, out: &mut Output, word: &str) -> io::Result<()> {
         if out.is_json() {
             return out.json().end();
+        }
+        if self.is_plain_json() {
+            out.json().end()?;
+            return out.json().finish();
         }
         self.end_single(out)?;
         out.text(&format!("{word} {}\n", plain::elements(self.count)))
@@ -144,7 +170,7 @@ impl Entries {
         if self.shape.slots == Slots::Plain {
             json.name("value")?;
             json.bytes(value)?;
-            return json.end();
+            return self.json_end(json, key, value);
         }
         json.name("values")?;
         json.array()?;
@@ -157,21 +183,37 @@ impl Entries {
             json.end()?;
         }
         json.end()?;
+        self.json_end(json, key, value)
+    }
+
+    /// What has types is added by them, as bpftool does.
+    fn json_end<W: Write>(&self, json: &mut Json<W>, key: &[u8], value: &[u8]) -> io::Result<()> {
+        if let Some(typed) = &self.typed {
+            json.name("formatted")?;
+            let slots = self.shape.slots != Slots::Plain;
+            typed.entry(json, key, self.shape.values(value), slots, false)?;
+        }
         json.end()
     }
 
+    /// Whether each slot has a row of its own: its value fills several columns.
+    fn slot_by_slot(&self) -> bool {
+        self.value.is_several() && self.shape.slots != Slots::Plain
+    }
+
     fn columns(&self) -> Vec<Column> {
-        let column = |reading: &Reading, name: &str| Column {
-            head: reading.head(name),
-            number: reading.is_number(),
-        };
         let mut columns = Vec::new();
         if self.shape.key_size > 0 {
-            columns.push(column(&self.key, "KEY"));
+            columns.extend(self.key.columns("KEY"));
+        }
+        if self.slot_by_slot() {
+            columns.push(Column::number("CPU"));
+            columns.extend(self.value.columns("VALUE"));
+            return columns;
         }
         match self.shape.slots {
-            Slots::Plain => columns.push(column(&self.value, "VALUE")),
-            Slots::Only(cpu) => columns.push(column(&self.value, &format!("CPU {cpu}"))),
+            Slots::Plain => columns.extend(self.value.columns("VALUE")),
+            Slots::Only(cpu) => columns.extend(self.value.columns(&format!("CPU {cpu}"))),
             Slots::All(cpus) => {
                 let number = self.value.is_number();
                 if self.narrow {
@@ -190,20 +232,45 @@ impl Entries {
         columns
     }
 
-    fn row(&self, key: &[u8], value: &[u8]) -> Vec<String> {
-        let mut row = Vec::new();
-        if self.shape.key_size > 0 {
-            row.push(self.key.show(key));
+    fn rows(&self, key: &[u8], value: &[u8]) -> Vec<Vec<String>> {
+        let key = if self.shape.key_size > 0 { self.key.show(key) } else { Vec::new() };
+        match self.slot_by_slot() {
+            true => self.slot_rows(key, value),
+            false => vec![self.row(key, value)],
         }
+    }
+
+    /// A row for each slot, and one for the sums of those that are numbers. Of many slots, those
+    /// that are not 0.
+    fn slot_rows(&self, key: Vec<String>, value: &[u8]) -> Vec<Vec<String>> {
+        let mut sums = Vec::new();
+        let mut rows = Vec::new();
+        let all = matches!(self.shape.slots, Slots::All(_));
+        for (cpu, value) in self.shape.values(value) {
+            self.value.add(value, &mut sums);
+            if all && self.narrow && value.iter().all(|byte| *byte == 0) {
+                continue;
+            }
+            let cpu = std::iter::once(cpu.to_string());
+            rows.push(key.iter().cloned().chain(cpu).chain(self.value.show(value)).collect());
+        }
+        if all && sums.iter().any(Option::is_some) {
+            let shown = sums.iter().map(|sum| sum.map_or_else(String::new, |sum| sum.to_string()));
+            rows.push(key.into_iter().chain(["sum".to_owned()]).chain(shown).collect());
+        }
+        rows
+    }
+
+    fn row(&self, mut row: Vec<String>, value: &[u8]) -> Vec<String> {
         if !matches!(self.shape.slots, Slots::All(_)) {
-            row.push(self.value.show(value));
+            row.extend(self.value.show(value));
             return row;
         }
         let mut totals = Totals::default();
         let mut by_cpu = Vec::new();
         for (cpu, value) in self.shape.values(value) {
             totals.add(&self.value.numbers(value));
-            let shown = self.value.show(value);
+            let shown = self.value.show(value).join(" ");
             if !self.narrow {
                 row.push(shown);
             } else if value.iter().any(|byte| *byte != 0) {

@@ -128,6 +128,7 @@ impl<W: Write> Json<W> {
         while !self.open.is_empty() {
             self.end()?;
         }
+        self.comma = false;
         if std::mem::take(&mut self.anything) { self.writer().write_all(b"\n") } else { Ok(()) }
     }
 

@@ -1,10 +1,12 @@
 //! Where output goes, and in which of the three forms: plain text, tables, JSON.
 
+pub mod cells;
 pub mod entries;
 pub mod json;
 pub mod plain;
 pub mod reading;
 pub mod table;
+pub mod typed;
 
 use json::Json;
 use std::io::{self, BufWriter, StdoutLock, Write};
@@ -36,7 +38,8 @@ impl Output {
     /// For this run.
     pub fn new(mode: Mode, terminal: bool) -> Output {
         let writer = BufWriter::with_capacity(1 << 16, io::stdout().lock());
-        let pretty = mode == Mode::Json { pretty: true };
+        // Plain text is JSON, too, where bpftool's is: entries that have types.
+        let pretty = mode != Mode::Json { pretty: false };
         Output { json: Json::new(writer, pretty), mode, terminal, abandoned: false }
     }
 

@@ -3,6 +3,8 @@
 // Each test file is a crate, and none uses all of this.
 #![allow(dead_code)]
 
+pub mod kernel;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -1,0 +1,3 @@
+//! The `usermap prog` commands: programs of objects, run over captures.
+
+mod capture;
