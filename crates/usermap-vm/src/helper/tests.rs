@@ -1,5 +1,6 @@
 //! Helpers called as programs call them, on a run that no program is in.
 
+mod callbacks;
 mod packets;
 mod values;
 
