@@ -102,15 +102,22 @@ impl Options {
     /// which hold for objects: it refuses shifts by more than the width and divisions by zero if
     /// they are by an immediate.
     pub fn load(&self, instructions: Vec<Instruction>) -> Result<Program> {
-        let code = code(instructions);
+        let code = Code { name: NAME.to_owned(), instructions, ..Code::default() };
+        self.load_code(code)
+    }
+
+    /// Makes a program of an object's, which must use no maps. Functions that it does not list
+    /// start where calls lead.
+    pub fn load_code(&self, mut code: Code) -> Result<Program> {
+        complete(&mut code);
         let known = |id| self.helpers.contains_key(&id) || helper::by_id(id).is_some();
-        validate::validate_by(Rules::Standard, NAME, &code, &[], known)?;
+        validate::validate_by(Rules::Standard, &code.name, &code, &[], known)?;
         let memory = Cage::new(SMALLEST)
             .map_err(|error| Error::io("reserving memory for", Path::new(NAME), error.into()))?;
         let native = match self.engine {
             Engine::Interpreter => None,
             Engine::Jit => jit::compile(&code, &[], memory.mask())
-                .map_err(|problem| Error::Object { object: NAME.to_owned(), problem })?,
+                .map_err(|problem| Error::Object { object: code.name.clone(), problem })?,
         };
         let program = LoadedProgram {
             decoded: interpret::Decoded::new(&code),
@@ -129,14 +136,15 @@ impl Options {
     }
 }
 
-/// A program of instructions only.
-fn code(instructions: Vec<Instruction>) -> Code {
-    let mut code = Code { name: NAME.to_owned(), instructions, ..Code::default() };
-    let starts = validate::function_starts(&code);
-    let name = |start| if start == 0 { NAME.to_owned() } else { format!("function_{start}") };
-    let functions = starts.into_iter().map(|start| Function { name: name(start), start });
-    code.functions = functions.collect();
-    code
+/// Adds the functions that are called and not listed.
+fn complete(code: &mut Code) {
+    for start in validate::function_starts(code) {
+        if !code.functions.iter().any(|function| function.start == start) {
+            let name = if start == 0 { code.name.clone() } else { format!("function_{start}") };
+            code.functions.push(Function { name, start });
+        }
+    }
+    code.functions.sort_by_key(|function| function.start);
 }
 
 /// A program that can be run.

@@ -300,3 +300,68 @@ fn wide(
         _ => format!("r{dst} = {:#x}", u64::from(high) << 32 | u64::from(imm as u32)),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::code::Function;
+
+    fn line(instruction: usize, text: &str) -> Line {
+        Line { instruction, file: "a.c".into(), line: 1, column: 1, text: text.into() }
+    }
+
+    #[test]
+    fn functions_lines_maps_and_helpers() {
+        let instructions = [
+            [0x18, 0x11, 0, 0, 0, 0, 0, 0],
+            [0; 8],
+            [0x18, 0x22, 0, 0, 1, 0, 0, 0],
+            [0, 0, 0, 0, 8, 0, 0, 0],
+            [0x85, 0, 0, 0, 1, 0, 0, 0],
+            [0x85, 0, 0, 0, 1, 0, 0x4d, 0x55],
+            [0x85, 0x10, 0, 0, 1, 0, 0, 0],
+            [0x95, 0, 0, 0, 0, 0, 0, 0],
+            [0x18, 0, 0, 0, 0xff, 0xff, 0xff, 0xff],
+            [0, 0, 0, 0, 1, 0, 0, 0],
+            [0x95, 0, 0, 0, 0, 0, 0, 0],
+        ];
+        let function = |name: &str, start| Function { name: name.into(), start };
+        let code = Code {
+            instructions: instructions.map(Instruction::from_bytes).to_vec(),
+            functions: vec![function("count", 0), function("wide", 8)],
+            lines: vec![line(0, "int count() {"), line(4, "find();"), line(8, "return 1;")],
+            ..Code::default()
+        };
+        let name = |id| (id == 0x554d_0001).then_some("bpf_map_inc");
+        let expected = "\
+count:
+; int count() {
+   0: (18) r1 = map[name:flows]
+   2: (18) r2 = map[1][0]+8
+; find();
+   4: (85) call bpf_map_lookup_elem#1
+   5: (85) call bpf_map_inc#1431109633
+   6: (85) call pc+1#wide
+   7: (95) exit
+wide:
+; return 1;
+   8: (18) r0 = 0x1ffffffff
+  10: (95) exit
+";
+        assert_eq!(disassemble(&code, &["flows"], name), expected);
+    }
+
+    #[test]
+    fn every_opcode_has_text_and_nothing_panics() {
+        for opcode in 0..=u8::MAX {
+            for bytes in [[0; 7], [0xff; 7], [0x21, 0, 0x80, 0, 0, 0, 0x80]] {
+                let [a, b, c, d, e, f, g] = bytes;
+                let odd = Instruction::from_bytes([opcode, a, b, c, d, e, f, g]);
+                let code = Code { instructions: vec![odd], ..Code::default() };
+                let text = instruction(&code, 0, &[], |_| None);
+                let known = text.starts_with(&format!("({opcode:02x}) "));
+                assert!(known || text == format!("BUG_{opcode:02x}"), "{text}");
+            }
+        }
+    }
+}

@@ -128,7 +128,7 @@ impl<'c> Places<'c> {
         let id = instruction.imm;
         if instruction.is_helper_call() {
             let end = self.end_of_block(self.at(number)) as i32;
-            let code = if id == super::TAIL_CALL { op::TAIL_CALL } else { op::HELPER };
+            let code = if id as u32 == run::TAIL_CALL { op::TAIL_CALL } else { op::HELPER };
             return Op { code, offset: end, ..plain };
         }
         if instruction.is_local_call() {

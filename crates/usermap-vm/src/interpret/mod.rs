@@ -22,11 +22,6 @@ use crate::run::{self, Run};
 use crate::sandbox::cage::Atomic;
 use decoded::Op;
 
-/// The helper that the engines take care of.
-const TAIL_CALL: i32 = 12;
-/// What a tail call gives that has nowhere to go (`-ENOENT`); the kernel says nothing of it.
-const NO_PROGRAM: u64 = -2_i64 as u64;
-
 /// Runs a function of the current program in a frame; gives r0.
 pub(crate) fn run(
     run: &mut Run<'_>,
@@ -299,7 +294,7 @@ fn check_call(
     let called = match op.code {
         op::TAIL_CALL => match run.tail_call(arguments) {
             Ok(Some(value)) => return Ok(Some(value)),
-            Ok(None) => Ok(NO_PROGRAM),
+            Ok(None) => Ok(run::NO_TAIL_CALL),
             Err(stop) => Err(stop),
         },
         _ => run.call_helper(op.imm as u32, arguments),

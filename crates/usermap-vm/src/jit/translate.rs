@@ -114,10 +114,12 @@ pub(super) fn function(
 impl Translator<'_, '_> {
     fn translate(mut self, machine: &dyn TargetIsa) {
         let start = self.function.start;
+        self.at = start;
+        self.builder.set_srcloc(SourceLoc::new(start as u32));
+        self.check_budget_for(self.program.costs[start]);
         let first = self.block(start);
         self.builder.ins().jump(first, &[]);
         let mut filled = true;
-        self.at = start;
         while self.at < self.function.end {
             let instruction = self.program.code.instructions[self.at];
             self.builder.set_srcloc(SourceLoc::new(self.at as u32));
@@ -126,9 +128,6 @@ impl Translator<'_, '_> {
                     self.builder.ins().jump(block, &[]);
                 }
                 self.begin(block);
-                if self.at == start {
-                    self.check_budget();
-                }
             }
             filled = self.instruction(instruction);
             self.at += if instruction.is_wide() { 2 } else { 1 };
@@ -164,8 +163,15 @@ impl Translator<'_, '_> {
 
     /// Traps if the budget is spent.
     pub(super) fn check_budget(&mut self) {
+        self.check_budget_for(0);
+    }
+
+    /// Traps if the budget has not that many instructions left. A function's start asks so for its
+    /// first block, which jumps back may lead to as well, after they have asked themselves.
+    fn check_budget_for(&mut self, count: u32) {
         let left = self.builder.use_var(self.budget);
-        let spent = self.builder.ins().icmp_imm_s(IntCC::SignedLessThan, left, 0);
+        let count = i64::from(count);
+        let spent = self.builder.ins().icmp_imm_s(IntCC::SignedLessThan, left, count);
         self.builder.ins().trapnz(spent, compile::BUDGET);
     }
 

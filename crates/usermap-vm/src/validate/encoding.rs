@@ -104,7 +104,8 @@ fn jump(instruction: &Instruction) -> Check {
             }
         }
         opcode::CALL if wide => unsupported("a call by register (callx)"),
-        opcode::EXIT if wide && !register => zero(&[dst == 0, src == 0, offset == 0, imm == 0]),
+        // The kernel does not look at the offset.
+        opcode::EXIT if wide && !register => zero(&[dst == 0, src == 0, imm == 0]),
         opcode::JA if !register && wide => zero(&[dst == 0, src == 0, imm == 0]),
         opcode::JA if !register => zero(&[dst == 0, src == 0, offset == 0]),
         opcode::JA if wide => unsupported("a jump by register (gotox)"),

@@ -64,9 +64,9 @@ fn chain(calls: usize) -> Vec<Instruction> {
 }
 
 fn twice() -> Vec<Instruction> {
-    let double = [mov(0, 1), op(Bits::All, ADD, 0, 1), exit()];
-    let main = [mov_imm(1, 3), call_local(3), mov(1, 0), call_local(1), exit()];
-    [main, [double[0], double[1], double[2], exit(), exit()]].concat()[..8].to_vec()
+    let main = vec![mov_imm(1, 3), call_local(3), mov(1, 0), call_local(1), exit()];
+    let double = vec![mov(0, 1), op(Bits::All, ADD, 0, 1), exit()];
+    [main, double].concat()
 }
 
 fn program(engine: Engine, budget: u64, instructions: Vec<Instruction>) -> Program {
@@ -110,6 +110,12 @@ fn the_budget_counts_blocks_and_is_asked_for_at_jumps_back_and_calls() {
         }
         let endless = program(*engine, 1 << 20, vec![goto(-1)]);
         assert_eq!(fault(&endless, &mut []), (0, FaultKind::Budget { limit: 1 << 20 }));
+        // A jump back to a function's start is asked for at the jump, as every other.
+        let body = vec![op_imm(Bits::All, ADD, 0, 1), jump_imm(Bits::All, JNE, 0, 0, -2), exit()];
+        for limit in [9, 10] {
+            let spent = program(*engine, limit, body.clone());
+            assert_eq!(fault(&spent, &mut []), (1, FaultKind::Budget { limit }));
+        }
         let long = program(*engine, 1 << 20, vec![goto_long(-1)]);
         assert_eq!(fault(&long, &mut []), (0, FaultKind::Budget { limit: 1 << 20 }));
         // A 64-bit load is one instruction; a function's first block is paid for at its start.

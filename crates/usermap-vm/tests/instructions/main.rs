@@ -3,6 +3,7 @@
 
 mod assembler;
 mod atomics;
+mod bpf;
 mod calls;
 mod case;
 mod jumps;

@@ -1,0 +1,100 @@
+//! Runs one program of a conformance suite, by the convention of such suites' plug-ins.
+//!
+//! ```text
+//! conformance [MEMORY] [--elf] [--interpret | --jit] < PROGRAM
+//! ```
+//!
+//! The program is on standard input: its instructions as hex digits, or with `--elf` an object, as
+//! it is or as hex digits too. `MEMORY` is what the program gets, as hex digits: the address in r1,
+//! the length in r2. It prints r0 as a hex number and exits with 0, or says what is wrong on
+//! standard error and exits with 1. White space in hex digits means nothing.
+
+use std::io::Read;
+use std::process::ExitCode;
+use usermap_vm::bare::{Engine, Options};
+use usermap_vm::instruction::Instruction;
+use usermap_vm::{Code, Function, Object};
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(value) => {
+            println!("{value:x}");
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<u64, Failure> {
+    let mut options = Options::new();
+    let (mut memory, mut elf) = (Vec::new(), false);
+    for (number, argument) in std::env::args().skip(1).enumerate() {
+        match argument.as_str() {
+            "--elf" => elf = true,
+            "--interpret" => drop(options.engine(Engine::Interpreter)),
+            "--jit" => drop(options.engine(Engine::Jit)),
+            // Suites give an empty option where they have none.
+            text if text.trim().is_empty() => {}
+            text if number == 0 && !text.starts_with('-') => memory = hex(text.as_bytes())?,
+            other => return Err(format!("{other}: no such option").into()),
+        }
+    }
+    let mut input = Vec::new();
+    std::io::stdin().read_to_end(&mut input)?;
+    let program = match elf {
+        true if input.starts_with(b"\x7fELF") => options.load_code(of_object(&input)?)?,
+        true => options.load_code(of_object(&hex(&input)?)?)?,
+        false => options.load(instructions(&hex(&input)?)?)?,
+    };
+    Ok(program.run(&mut memory)?)
+}
+
+/// Bytes of hex digits.
+fn hex(text: &[u8]) -> Result<Vec<u8>, Failure> {
+    let digit = |letter: u8| {
+        let digit = char::from(letter).to_digit(16);
+        digit.ok_or_else(|| format!("{:?} is no hex digit", char::from(letter)))
+    };
+    let text = text.iter().filter(|letter| !letter.is_ascii_whitespace());
+    let digits = text.map(|letter| digit(*letter)).collect::<Result<Vec<_>, _>>()?;
+    match digits.as_chunks() {
+        (pairs, []) => Ok(pairs.iter().map(|[high, low]| (high << 4 | low) as u8).collect()),
+        _ => Err("there is an odd number of hex digits".into()),
+    }
+}
+
+fn instructions(bytes: &[u8]) -> Result<Vec<Instruction>, Failure> {
+    match bytes.as_chunks() {
+        (each, []) => Ok(each.iter().map(|bytes| Instruction::from_bytes(*bytes)).collect()),
+        _ => Err(format!("{} bytes are no number of whole instructions", bytes.len()).into()),
+    }
+}
+
+/// The first program of an object; of one that has none, what code it has.
+fn of_object(bytes: &[u8]) -> Result<Code, Failure> {
+    let object = Object::from_bytes(bytes, "standard input")?;
+    match object.programs().first() {
+        Some(program) => Ok(program.clone()),
+        None => code_only(bytes),
+    }
+}
+
+/// The code of an object that has functions, but no section that says what program they are.
+fn code_only(bytes: &[u8]) -> Result<Code, Failure> {
+    use object::{Object, ObjectSection, SectionKind};
+    let file = object::File::parse(bytes)?;
+    let mut sections = file.sections().filter(|section| section.kind() == SectionKind::Text);
+    let section = sections.find(|section| section.size() > 0).ok_or("there is no code")?;
+    let main = Function { name: "main".to_owned(), start: 0 };
+    Ok(Code {
+        name: main.name.clone(),
+        instructions: instructions(section.data()?)?,
+        functions: vec![main],
+        ..Code::default()
+    })
+}
