@@ -36,7 +36,8 @@ pub enum Value {
 }
 
 impl Btf {
-    /// Decodes a value of a type. Bytes that the type does not fit are given as they are.
+    /// Decodes a value of a type. Bytes that the type does not fit are given as they are. Of values
+    /// of more than four million parts the rest is left out.
     ///
     /// ```
     /// # use usermap_vm::btf::{Btf, Value};
@@ -46,7 +47,7 @@ impl Btf {
     /// ```
     pub fn format(&self, type_id: u32, bytes: &[u8]) -> Value {
         // Unions can show a byte many times over; hostile ones must not do it without end.
-        let mut decoder = Decoder { btf: self, left: 1024 + bytes.len() * 64 };
+        let mut decoder = Decoder { btf: self, left: (1024 + bytes.len() * 64).min(1 << 22) };
         decoder.value(type_id, bytes, DEPTH)
     }
 }

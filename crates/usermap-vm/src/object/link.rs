@@ -7,6 +7,7 @@ use super::references::{Target, Text, fill};
 use crate::code::{Code, Function as Part, Line};
 use crate::instruction::{Instruction, pseudo};
 use crate::program_type::ProgramType;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 /// The most instructions of all programs together. The kernel takes a million for each; a hostile
@@ -174,8 +175,8 @@ impl Parts {
     /// An instruction needs a function.
     fn want(&mut self, number: usize, at: usize) {
         self.waiting.push((at, number));
-        if !self.starts.contains_key(&number) {
-            self.starts.insert(number, 0);
+        if let Entry::Vacant(start) = self.starts.entry(number) {
+            start.insert(0);
             self.order.push(number);
         }
     }

@@ -256,3 +256,18 @@ fn objects_without_types_have_maps_of_words_and_variables_of_symbols() {
         object.check(&code.name).unwrap();
     }
 }
+
+#[test]
+fn objects_of_rust_have_a_section_for_each_function_and_variable() {
+    let object = object("rust.bpf.o");
+    let drop_all = program(&object, "drop_all");
+    object.check("drop_all").unwrap();
+    assert_eq!(object.programs().len(), 1);
+    let [_, limit] = functions(drop_all)[..] else { panic!("{:?}", functions(drop_all)) };
+    assert!(limit.ends_with("5limit"), "{limit}");
+    assert_eq!(calls(drop_all, "drop_all"), [limit, limit]);
+    assert_eq!(variables(drop_all, limit), [place(&object, "LIMIT")]);
+    assert_eq!(object.maps()[0].name, "COUNTERS");
+    assert_eq!(object.maps()[1].name, ".rodata.LIMIT");
+    assert_eq!(object.maps()[1].initial.as_deref(), Some(&[9, 0, 0, 0][..]));
+}

@@ -5,13 +5,14 @@ use crate::bytes;
 use usermap_vm::Object;
 use usermap_vm::btf::Btf;
 
-const OBJECTS: [&str; 7] = [
+const OBJECTS: [&str; 8] = [
     "everything.bpf.o",
     "functions.bpf.o",
     "relocated.bpf.o",
     "refused.bpf.o",
     "nested.bpf.o",
     "plain.bpf.o",
+    "rust.bpf.o",
     "same_place.bpf.o",
 ];
 
