@@ -165,7 +165,7 @@ impl<W: Write> Writer<'_, W> {
 
     fn member(&mut self, member: &Member, value: &Value) -> io::Result<()> {
         let bits = match (member.bits, self.btf.resolved(member.type_id)) {
-            (0, Kind::Int(int)) if member.bit_offset % 8 != 0 => u32::from(int.bits),
+            (0, Kind::Int(int)) if !member.bit_offset.is_multiple_of(8) => u32::from(int.bits),
             (bits, _) => bits,
         };
         match value {
@@ -219,6 +219,53 @@ impl<W: Write> Writer<'_, W> {
             Value::Float(number) => self.json.string(&number.to_string()),
             Value::Bytes(bytes) => self.json.bytes(bytes),
             Value::Struct(_) | Value::Array(_) => self.json.null(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::cells::Cells;
+    use proptest::prelude::*;
+
+    /// The BTF of the tests' object, and a struct in it with one of everything.
+    fn sample() -> (Vec<u8>, u32) {
+        let object = include_bytes!("../../tests/data/typed.bpf.o");
+        let object = usermap_vm::Object::from_bytes(object, "typed.bpf.o").unwrap();
+        let btf = object.btf().unwrap();
+        let value = btf.find("value", |kind| matches!(kind, Kind::Struct(_))).unwrap();
+        (btf.bytes().to_vec(), value)
+    }
+
+    proptest! {
+        /// Types may be anything that another process wrote: what is shown is JSON.
+        #[test]
+        fn damaged_types_give_json(
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+            bytes in proptest::collection::vec(any::<u8>(), 0..300),
+            other: u8,
+        ) {
+            let (mut blob, value) = sample();
+            for (at, byte) in changes {
+                let at = at.index(blob.len());
+                blob[at] = byte;
+            }
+            let Ok(btf) = Btf::parse(&blob) else { return Ok(()) };
+            for id in [value, u32::from(other)] {
+                let typed = Rc::new(Typed { btf: btf.clone(), key: Some(id), value: id });
+                let mut json = Json::new(Vec::new(), false);
+                let values = std::iter::once((0, &bytes[..]));
+                typed.entry(&mut json, &bytes, values, true, false).unwrap();
+                json.finish().unwrap();
+                let text = String::from_utf8(json.writer().clone()).unwrap();
+                prop_assert!(text.len() < 1 << 20);
+                prop_assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{}", text);
+                let cells = Cells::new(None, bytes.len(), "value", Some((typed, id))).unwrap();
+                let columns = cells.columns("VALUE").len();
+                prop_assert_eq!(cells.show(&bytes).len(), columns);
+                cells.add(&bytes, &mut Vec::new());
+            }
         }
     }
 }
