@@ -17,6 +17,11 @@ use std::sync::Arc;
 use usermap::abi::map_flags;
 use usermap::{Map, MapType, MapTypes, Spec};
 
+/// `BPF_MAP_TYPE_PROG_ARRAY`
+const PROG_ARRAY: u32 = 3;
+/// `BPF_MAP_TYPE_PERF_EVENT_ARRAY`
+const PERF_EVENT_ARRAY: u32 = 4;
+
 /// How an object is loaded.
 #[derive(Clone)]
 pub struct Options {
@@ -135,7 +140,8 @@ impl Object {
             }
             unfit.insert(number, obstacle.to_string());
         }
-        let slots = maps.iter().filter_map(per_cpu).map(|(_, map)| map.spec().cpus).fold(slots, u32::min);
+        let slots =
+            maps.iter().filter_map(per_cpu).map(|(_, map)| map.spec().cpus).fold(slots, u32::min);
         let helpers =
             options.helpers.iter().map(|(id, (_, helper))| (*id, helper.clone())).collect();
         let trace = options.trace.clone();
@@ -154,7 +160,7 @@ impl Object {
         bits: u32,
         options: &Options,
     ) -> (LoadedProgram, Option<Error>) {
-        let obstacle = self.check_program(code, maps, options).err();
+        let obstacle = self.check_program(code, options).err();
         let mut program = LoadedProgram {
             program_type: code.program_type,
             decoded: interpret::Decoded::new(code),
@@ -174,10 +180,9 @@ impl Object {
         (program, None)
     }
 
-    fn check_program(&self, code: &Code, maps: &[LoadedMap], options: &Options) -> Result<()> {
+    fn check_program(&self, code: &Code, options: &Options) -> Result<()> {
         self.check(&code.name)?;
-        let values: Vec<_> = maps.iter().map(LoadedMap::value_bytes).collect();
-        validate::validate(self.name(), code, &values, |id| {
+        validate::validate(self.name(), code, self.maps(), |id| {
             options.helpers.contains_key(&id)
                 || helper::by_id(id).is_some_and(|helper| (helper.allowed)(code.program_type))
         })
@@ -193,8 +198,8 @@ impl Object {
     ) -> Result<LoadedMap> {
         let name: Arc<str> = definition.name.as_str().into();
         let storage = match definition.map_type {
-            helper::PROG_ARRAY => Storage::Programs(ProgramArray::new(definition.max_entries)),
-            helper::PERF_EVENT_ARRAY => Storage::Events(EventArray::new(slots)),
+            PROG_ARRAY => Storage::Programs(ProgramArray::new(definition.max_entries)),
+            PERF_EVENT_ARRAY => Storage::Events(EventArray::new(slots)),
             _ => Storage::Map(self.open_map(index, definition, slots)?),
         };
         let mut start = 0;
@@ -217,12 +222,8 @@ impl Object {
                 line: None,
             });
         };
-        let mut spec = Spec::new(
-            map_type,
-            definition.key_size,
-            definition.value_size,
-            definition.max_entries,
-        );
+        let mut spec =
+            Spec::new(map_type, definition.key_size, definition.value_size, definition.max_entries);
         spec.flags = definition.map_flags;
         spec.map_extra = definition.map_extra;
         spec.numa_node = definition.numa_node;
@@ -269,7 +270,10 @@ impl Object {
 
 /// A map's name as the kernel's rules have it (libbpf cuts it, too).
 fn kernel_name(name: &str) -> String {
-    name.chars().filter(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '.')).take(15).collect()
+    name.chars()
+        .filter(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '.'))
+        .take(15)
+        .collect()
 }
 
 /// CPUs that there may be.
@@ -316,7 +320,7 @@ impl Shared {
         for map in &self.vm.maps {
             let Storage::Map(open) = &map.storage else { continue };
             let Some(memory) = open.value_memory()? else { continue };
-            let writable = !open.spec().has(map_flags::RDONLY_PROG);
+            let writable = open.spec().flags & map_flags::RDONLY_PROG == 0;
             let name = format!("map {}", map.name).into();
             let part = (memory.start, memory.length);
             cage.map(name, map.start, memory.fd, part, writable).map_err(failed)?;
@@ -432,10 +436,6 @@ impl Loaded {
     }
 }
 
-fn unknown<'n>(
-    kind: &'static str,
-    name: &str,
-    known: impl Iterator<Item = &'n String>,
-) -> Error {
+fn unknown<'n>(kind: &'static str, name: &str, known: impl Iterator<Item = &'n String>) -> Error {
     Error::Unknown { kind, name: name.to_owned(), known: known.cloned().collect() }
 }

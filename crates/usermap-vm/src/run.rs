@@ -8,7 +8,7 @@ use crate::{helper, interpret};
 use crate::{jit, program_type::ProgramType};
 use std::collections::HashMap;
 use std::sync::Arc;
-use usermap::{Map, MapType, ValuePointer};
+use usermap::{Map, ValuePointer};
 
 /// How many tail calls a run makes (`MAX_TAIL_CALL_CNT`).
 pub(crate) const TAIL_CALLS: u32 = 33;
@@ -84,19 +84,6 @@ pub(crate) struct LoadedMap {
     pub(crate) start: u64,
     /// Where each is, if it is an array.
     pub(crate) array: Option<ArrayLayout>,
-}
-
-impl LoadedMap {
-    /// Bytes that an instruction may load the address of: of the first value of an array that is
-    /// not per CPU.
-    pub(crate) fn value_bytes(&self) -> Option<u32> {
-        match &self.storage {
-            Storage::Map(map) if map.spec().map_type == MapType::Array => {
-                Some(map.spec().value_size)
-            }
-            _ => None,
-        }
-    }
 }
 
 /// Where an array's values are in the cage.
