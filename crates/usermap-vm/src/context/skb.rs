@@ -15,8 +15,8 @@ use crate::sandbox::cage::{CONTEXT, Cage, PACKET};
 pub(crate) const BYTES: usize = 192;
 /// Bytes before a packet, so that headers can be put before it without moving it.
 const HEADROOM: u64 = 0x4000;
-/// The longest packet: the loopback device's MTU and an Ethernet header (`__bpf_skb_max_len`).
-pub(crate) const MAX_LENGTH: u64 = 65536 + ETH_HLEN;
+/// The longest packet: the loopback device's MTU and an Ethernet header.
+const MAX_LENGTH: u64 = 65536 + ETH_HLEN;
 /// `GSO_LEGACY_MAX_SIZE`
 const MAX_WIRE_LENGTH: u32 = 65536;
 /// `GSO_MAX_SEGS`
