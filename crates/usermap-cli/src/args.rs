@@ -6,10 +6,13 @@
 //! commands are added, and a start does not pay for building the whole tree.
 
 use crate::map::MAP_COMMANDS;
+use crate::prog::{PROG_COMMANDS, options as prog_options};
 use clap::{Arg, ArgAction, Command, ValueHint, builder::OsStringValueParser};
 
-/// One `usermap map` command.
-pub struct MapCommand {
+/// One `usermap map` or `usermap prog` command.
+pub struct Subcommand {
+    /// `map` or `prog`.
+    pub group: &'static str,
     /// Its name.
     pub name: &'static str,
     /// Its operands, for the usage line.
@@ -22,7 +25,10 @@ pub struct MapCommand {
     pub run: crate::session::Run,
 }
 
-/// What the capital words of the usage lines stand for.
+/// The groups, with their commands.
+pub const GROUPS: [(&str, &[Subcommand]); 2] = [("prog", PROG_COMMANDS), ("map", MAP_COMMANDS)];
+
+/// What the capital words of the map commands' usage lines stand for.
 pub const GRAMMAR: &str = "\
 MAP := { id N | name NAME | pinned FILE | FILE | NAME }
       a bare NAME is a file in the default folder: $USERMAP_DIR, or one of your own on a tmpfs
@@ -38,7 +44,8 @@ UPDATE_FLAGS := { any | exist | noexist }
 KIND := { hash | array | percpu_hash | percpu_array | queue | stack
         | percpu_queue | percpu_stack }";
 
-const USAGE: &str = "usermap [OPTIONS] map COMMAND ...
+const USAGE: &str = "usermap [OPTIONS] prog { run | show | dump } OBJECT ...
+       usermap [OPTIONS] map COMMAND ...
        usermap [OPTIONS] batch file { FILE | - }
        usermap { help | version | completions SHELL | man }";
 
@@ -74,7 +81,11 @@ fn words(name: &'static str) -> Arg {
 
 /// What a run parses: the options, and all other words.
 pub fn flat() -> Command {
-    bare(Command::new("usermap")).infer_long_args(true).args(options()).arg(words("WORDS"))
+    bare(Command::new("usermap"))
+        .infer_long_args(true)
+        .args(options())
+        .args(prog_options::arguments())
+        .arg(words("WORDS"))
 }
 
 /// Without what clap would add by itself: help and version are options of ours.
@@ -87,12 +98,15 @@ pub fn tree() -> Command {
     let shells = ["bash", "zsh", "fish"];
     let root = bare(Command::new("usermap"))
         .version(env!("CARGO_PKG_VERSION"))
-        .about("eBPF maps for user space: create, read and change them")
+        .about("eBPF in user space: run programs over captures; create, read and change maps")
         .args(options())
         .override_usage(USAGE)
-        .after_help("'usermap map help' lists the commands and their operands.");
+        .after_help(
+            "'usermap prog help' and 'usermap map help' list the commands and their operands.",
+        );
     let single = |name: &'static str, about: &'static str| bare(Command::new(name)).about(about);
-    root.subcommand(map_tree())
+    root.subcommand(prog_tree())
+        .subcommand(map_tree())
         .subcommand(
             single("batch", "Run the commands of a file, one a line; stop at the first that fails")
                 .override_usage("usermap [OPTIONS] batch file { FILE | - }")
@@ -110,26 +124,42 @@ pub fn tree() -> Command {
 fn map_tree() -> Command {
     let mut map = bare(Command::new("map"))
         .about("Inspect and change maps")
-        .override_usage(map_usage())
+        .override_usage(group_usage(MAP_COMMANDS))
         .after_help(GRAMMAR);
     for command in MAP_COMMANDS {
         map = map.subcommand(
-            bare(Command::new(command.name))
-                .about(command.about)
-                .override_usage(usage_line(command))
-                .after_help(format!("{}\n\n{GRAMMAR}", command.more).trim_start().to_owned())
-                .arg(words("WORDS").hide(true)),
+            leaf(command)
+                .after_help(format!("{}\n\n{GRAMMAR}", command.more).trim_start().to_owned()),
         );
     }
     map
 }
 
-/// `usermap map NAME OPERANDS`.
-pub fn usage_line(command: &MapCommand) -> String {
-    format!("usermap map {} {}", command.name, command.operands).trim_end().to_owned()
+fn prog_tree() -> Command {
+    let mut prog = bare(Command::new("prog"))
+        .about("Run the programs of an object file, and inspect them")
+        .override_usage(group_usage(PROG_COMMANDS));
+    for command in PROG_COMMANDS {
+        let options = prog_options::arguments_of(command.name);
+        prog = prog.subcommand(leaf(command).after_help(command.more).args(options));
+    }
+    prog
 }
 
-/// The help of `usermap`, `usermap map` or one map command.
+fn leaf(command: &Subcommand) -> Command {
+    bare(Command::new(command.name))
+        .about(command.about)
+        .override_usage(usage_line(command))
+        .arg(words("WORDS").hide(true))
+}
+
+/// `usermap map NAME OPERANDS`.
+pub fn usage_line(command: &Subcommand) -> String {
+    let Subcommand { group, name, operands, .. } = command;
+    format!("usermap {group} {name} {operands}").trim_end().to_owned()
+}
+
+/// The help of `usermap`, of a group, or of one command of it.
 pub fn help(path: &[&str]) -> String {
     let mut command = tree();
     command.build();
@@ -144,17 +174,26 @@ pub fn help(path: &[&str]) -> String {
     at.render_help().to_string()
 }
 
-/// The usage lines alone: of a map command, of all (`map`), or of `usermap`.
-pub fn usage(command: &str) -> String {
-    if let Some(known) = MAP_COMMANDS.iter().find(|known| known.name == command) {
-        return format!("Usage: {}\n", usage_line(known));
+/// The usage lines alone: of a command (`prog run`, or just `dump` if it is one of map's), of a
+/// group (`prog`), or of `usermap`, for no name.
+pub fn usage(path: &str) -> String {
+    let commands =
+        |group: &str| GROUPS.iter().find(|(name, _)| *name == group).map(|(_, all)| *all);
+    let (group, name) = match path.split_once(' ') {
+        Some(parts) => parts,
+        None if path.is_empty() || commands(path).is_some() => (path, ""),
+        None => ("map", path),
+    };
+    let known = commands(group).and_then(|all| all.iter().find(|command| command.name == name));
+    if let Some(command) = known {
+        return format!("Usage: {}\n", usage_line(command));
     }
-    let lines = if command == "map" { map_usage() } else { USAGE.to_owned() };
-    format!("Usage: {lines}\n\n'usermap {command} help' says more.\n").replace("  help", " help")
+    let lines = commands(group).map_or_else(|| USAGE.to_owned(), group_usage);
+    format!("Usage: {lines}\n\n'usermap {group} help' says more.\n").replace("  help", " help")
 }
 
-fn map_usage() -> String {
-    let lines: Vec<String> = MAP_COMMANDS.iter().map(usage_line).collect();
+fn group_usage(commands: &[Subcommand]) -> String {
+    let lines: Vec<String> = commands.iter().map(usage_line).collect();
     lines.join("\n       ")
 }
 
@@ -181,8 +220,8 @@ mod tests {
 
     #[test]
     fn every_command_has_help() {
-        for command in MAP_COMMANDS {
-            let help = help(&["map", command.name]);
+        for command in GROUPS.iter().flat_map(|(_, commands)| commands.iter()) {
+            let help = help(&[command.group, command.name]);
             assert!(help.contains(&usage_line(command)), "{help}");
             assert!(!command.about.is_empty());
         }

@@ -1,8 +1,9 @@
 //! Completions and the man page, both from the definitions in [`args`].
 
-use crate::args::{self, GRAMMAR, usage_line};
+use crate::args::{self, GRAMMAR, Subcommand, usage_line};
 use crate::failure::{Failure, Result};
 use crate::map::MAP_COMMANDS;
+use crate::prog::{PROG_COMMANDS, options as prog_options};
 use crate::session::Session;
 use crate::words::{Words, text};
 use clap_complete::{Shell, generate};
@@ -33,6 +34,7 @@ pub fn man(session: &mut Session, _: &mut Words<'_>) -> Result {
     let mut roff = Roff::new();
     roff.control("SH", ["SYNOPSIS"]);
     for line in [
+        "usermap [OPTIONS] prog { run | show | dump } OBJECT ...",
         "usermap [OPTIONS] map COMMAND ...",
         "usermap [OPTIONS] batch file { FILE | - }",
         "usermap completions { bash | zsh | fish }",
@@ -42,8 +44,9 @@ pub fn man(session: &mut Session, _: &mut Words<'_>) -> Result {
     }
     roff.control("SH", ["DESCRIPTION"]);
     roff.text([roman(
-        "usermap creates, reads and changes eBPF maps in user space: files that any process maps \
-         into its memory, with the behaviour of the Linux kernel's maps. The grammar, the plain \
+        "usermap runs eBPF programs in user space: objects that clang built for the kernel, over \
+         captured packets, without privileges. It creates, reads and changes eBPF maps: files that \
+         any process maps into its memory, with the behaviour of the Linux kernel's maps. The grammar, the plain \
          and JSON output, the messages and the exit codes are bpftool's; inc, count, clear, sum, \
          range and drain are additions.",
     )]);
@@ -53,10 +56,8 @@ pub fn man(session: &mut Session, _: &mut Words<'_>) -> Result {
     Ok(session.out.text(&String::from_utf8_lossy(&page))?)
 }
 
-fn commands() -> Roff {
-    let mut roff = Roff::new();
-    roff.control("SH", ["MAP COMMANDS"]);
-    for command in MAP_COMMANDS {
+fn listing(roff: &mut Roff, commands: &[Subcommand]) {
+    for command in commands {
         roff.control("TP", [])
             .text([bold(usage_line(command).replace("\\\n", ""))])
             .text([roman(command.about)]);
@@ -64,6 +65,23 @@ fn commands() -> Roff {
             roff.control("IP", []).text([roman(command.more)]);
         }
     }
+}
+
+fn commands() -> Roff {
+    let mut roff = Roff::new();
+    roff.control("SH", ["PROG COMMANDS"]);
+    listing(&mut roff, PROG_COMMANDS);
+    roff.control("SH", ["PROG OPTIONS"]);
+    for option in prog_options::arguments() {
+        let (name, help) = (option.get_long().unwrap_or_default(), option.get_help());
+        let value = option.get_value_names().and_then(|names| names.first());
+        let value = value.map(|value| format!(" {value}")).unwrap_or_default();
+        roff.control("TP", [])
+            .text([bold(format!("--{name}{value}"))])
+            .text([roman(help.map(|help| help.to_string()).unwrap_or_default())]);
+    }
+    roff.control("SH", ["MAP COMMANDS"]);
+    listing(&mut roff, MAP_COMMANDS);
     roff.control("SH", ["GRAMMAR"]).control("nf", []);
     for line in GRAMMAR.lines() {
         roff.text([roman(line)]);
@@ -84,6 +102,8 @@ fn commands() -> Roff {
         .text([roman("The default folder, where maps are that are given by their bare names.")]);
     roff.control("SH", ["EXAMPLES"]).control("nf", []);
     for line in [
+        "usermap prog run flow_stats.bpf.o --pcap capture.pcap.gz",
+        "usermap prog run rate_limit.bpf.o --pcap capture.pcap --set rate=100 --out passed.pcap",
         "usermap map create flows type hash key 4 value 8 entries 1024 name flows",
         "usermap map update flows key ip:10.0.0.1 value u64:7",
         "usermap map inc flows key ip:10.0.0.1 by 3",

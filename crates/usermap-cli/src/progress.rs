@@ -11,13 +11,37 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// Between two looks at how far the work is.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Fewer entries are done before a bar could be seen: no thread is started for them.
+/// Fewer entries, or bytes, are done before a bar could be seen: no thread is started for them.
 const MANY: u64 = 50_000;
 
 /// Does `work` on `total` entries, and meanwhile shows `done()` of them. `quiet` shows nothing,
 /// for when the output is on the same terminal.
 pub fn during<R>(
     doing: &'static str,
+    total: u64,
+    quiet: bool,
+    done: impl Fn() -> u64 + Sync,
+    work: impl FnOnce() -> R,
+) -> R {
+    let style = "{msg} {wide_bar} {human_pos}/{human_len}, {eta} left";
+    watch(doing, style, total, quiet, done, work)
+}
+
+/// The same on a file of `total` bytes.
+pub fn during_bytes<R>(
+    doing: &'static str,
+    total: u64,
+    quiet: bool,
+    done: impl Fn() -> u64 + Sync,
+    work: impl FnOnce() -> R,
+) -> R {
+    let style = "{msg} {wide_bar} {bytes}/{total_bytes}, {eta} left";
+    watch(doing, style, total, quiet, done, work)
+}
+
+fn watch<R>(
+    doing: &'static str,
+    style: &'static str,
     total: u64,
     quiet: bool,
     done: impl Fn() -> u64 + Sync,
@@ -35,7 +59,6 @@ pub fn during<R>(
                 return;
             }
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-            let style = "{msg} {wide_bar} {human_pos}/{human_len}, {eta} left";
             if let Ok(style) = ProgressStyle::with_template(style) {
                 bar.set_style(style);
             }

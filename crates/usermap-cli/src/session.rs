@@ -1,9 +1,11 @@
 //! One run: options, the choice of the command, and how its end becomes an exit code.
 
-use crate::args;
+use crate::args::{self, Subcommand};
 use crate::failure::{BROKEN_PIPE, Failure, REFUSED, Result, clean, without_number};
 use crate::map::MAP_COMMANDS;
 use crate::output::{Mode, Output};
+use crate::prog::PROG_COMMANDS;
+use crate::prog::options::RunOptions;
 use crate::types::{NAMES, Type};
 use crate::words::{Words, is_prefix, text};
 use std::ffi::OsString;
@@ -20,7 +22,9 @@ pub struct Session {
     pub key_types: Option<Vec<Type>>,
     /// Types to read values as.
     pub value_types: Option<Vec<Type>>,
-    /// The map command that runs.
+    /// The options of the prog commands.
+    pub run: RunOptions,
+    /// The map or prog command that runs.
     pub command: &'static str,
     help: bool,
 }
@@ -47,6 +51,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
         out: Output::new(mode, terminal),
         key_types: None,
         value_types: None,
+        run: RunOptions::default(),
         command: "",
         help: matches.get_flag("help"),
     };
@@ -56,6 +61,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
         .and_then(|some| {
             session.key_types = some;
             session.value_types = types(matches.get_one("value-type"))?;
+            session.run = RunOptions::of(&matches)?;
             Ok(())
         })
         .and_then(|()| {
@@ -72,9 +78,10 @@ impl Session {
     pub fn select(&mut self, words: &mut Words<'_>, top: bool) -> Result {
         let Some(word) = words.take() else { return help(self, words) };
         // In the order in which a shortened word is looked for.
-        let commands: [(&str, Run); 6] = [
+        let commands: [(&str, Run); 7] = [
             ("help", help),
             ("batch", crate::batch::run),
+            ("prog", prog),
             ("map", map),
             ("version", version),
             ("completions", crate::manual::completions),
@@ -84,8 +91,11 @@ impl Session {
         let Some((name, run)) = known else {
             return Err(Failure::Usage(format!("unknown command '{}'", text(word)), ""));
         };
-        if self.help && name != "map" {
+        if self.help && !matches!(name, "map" | "prog") {
             return self.help_on(&[name]);
+        }
+        if let Some(option) = self.run.given.first().filter(|_| name != "prog") {
+            return Err(Failure::new(format!("option '--{option}' is one of 'usermap prog'")));
         }
         if !top && name == "batch" {
             // bpftool would recurse until the stack ends if a file named itself.
@@ -194,6 +204,9 @@ fn types(list: Option<&String>) -> Result<Option<Vec<Type>>> {
 }
 
 fn help(session: &mut Session, words: &mut Words<'_>) -> Result {
+    if words.take_keyword("prog") {
+        return prog_help(session, words);
+    }
     if words.take_keyword("map") {
         return map_help(session, words);
     }
@@ -213,18 +226,32 @@ fn version(session: &mut Session, _: &mut Words<'_>) -> Result {
 }
 
 fn map(session: &mut Session, words: &mut Words<'_>) -> Result {
-    let Some(word) = words.take() else {
-        if session.help {
-            return map_help(session, words);
-        }
+    if words.is_empty() && !session.help {
         return crate::map::show::run(session, words);
-    };
-    let known = MAP_COMMANDS.iter().find(|command| is_prefix(word, command.name));
-    let Some(command) = known else {
-        return Err(Failure::Usage(format!("unknown map command '{}'", text(word)), "map"));
+    }
+    group(session, words, "map", MAP_COMMANDS)
+}
+
+fn prog(session: &mut Session, words: &mut Words<'_>) -> Result {
+    if words.is_empty() && !session.help {
+        return Err(Failure::Usage("expected a command".to_owned(), "prog"));
+    }
+    group(session, words, "prog", PROG_COMMANDS)
+}
+
+/// Runs the command of a group that the next word selects.
+fn group(
+    session: &mut Session,
+    words: &mut Words<'_>,
+    name: &'static str,
+    commands: &'static [Subcommand],
+) -> Result {
+    let Some(word) = words.take() else { return session.help_on(&[name]) };
+    let Some(command) = commands.iter().find(|command| is_prefix(word, command.name)) else {
+        return Err(Failure::Usage(format!("unknown {name} command '{}'", text(word)), name));
     };
     if session.help {
-        return session.help_on(&["map", command.name]);
+        return session.help_on(&[name, command.name]);
     }
     session.command = command.name;
     (command.run)(session, words)
@@ -232,11 +259,25 @@ fn map(session: &mut Session, words: &mut Words<'_>) -> Result {
 
 /// `map help [COMMAND]`.
 pub fn map_help(session: &mut Session, words: &mut Words<'_>) -> Result {
+    group_help(session, words, "map", MAP_COMMANDS)
+}
+
+/// `prog help [COMMAND]`.
+pub fn prog_help(session: &mut Session, words: &mut Words<'_>) -> Result {
+    group_help(session, words, "prog", PROG_COMMANDS)
+}
+
+fn group_help(
+    session: &mut Session,
+    words: &mut Words<'_>,
+    group: &str,
+    commands: &[Subcommand],
+) -> Result {
     let named = words.take().and_then(|word| {
-        MAP_COMMANDS.iter().map(|command| command.name).find(|name| is_prefix(word, name))
+        commands.iter().map(|command| command.name).find(|name| is_prefix(word, name))
     });
     match named {
-        Some(name) => session.help_on(&["map", name]),
-        None => session.help_on(&["map"]),
+        Some(name) => session.help_on(&[group, name]),
+        None => session.help_on(&[group]),
     }
 }

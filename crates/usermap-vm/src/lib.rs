@@ -26,7 +26,7 @@ mod validate;
 pub use code::{Code, Function, Line};
 pub use context::{Context, Redirect, RedirectKind, Skb, Vlan, Xdp};
 pub use error::{Error, Fault, FaultKind, Result};
-pub use helper::{Event, Events};
+pub use helper::{Event, Events, helper_name};
 pub use load::{Loaded, Options};
 pub use object::{Extern, Global, MapDefinition, Object, Obstacle};
 pub use program::{Outcome, Program, Runner};

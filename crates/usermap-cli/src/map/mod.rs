@@ -12,7 +12,7 @@ pub mod show;
 mod state;
 mod sum;
 
-use crate::args::MapCommand;
+use crate::args::Subcommand;
 
 const fn command(
     name: &'static str,
@@ -20,13 +20,13 @@ const fn command(
     about: &'static str,
     more: &'static str,
     run: crate::session::Run,
-) -> MapCommand {
-    MapCommand { name, operands, about, more, run }
+) -> Subcommand {
+    Subcommand { group: "map", name, operands, about, more, run }
 }
 
 /// All commands, in the order in which a shortened word is looked for: bpftool's order first, so
 /// that its short forms stay what they are.
-pub const MAP_COMMANDS: &[MapCommand] = &[
+pub const MAP_COMMANDS: &[Subcommand] = &[
     command(
         "show",
         "[MAP | FOLDER]",

@@ -1,5 +1,6 @@
 //! What keys or values fill of a table: a column, or one for each member of a struct.
 
+use super::people;
 use super::reading::Reading;
 use super::table::Column;
 use super::typed::Typed;
@@ -79,19 +80,16 @@ impl Cells {
         match self {
             Cells::Bytes(reading) => vec![reading.show(bytes)],
             Cells::Typed(typed, id, members) => {
-                let shown = |value: &Value| clean(&value.to_string());
-                match typed.btf.format(*id, bytes) {
-                    Value::Struct(values) if !members.is_empty() => {
-                        let mut cells: Vec<String> =
-                            values.iter().map(|(_, value)| shown(value)).collect();
-                        cells.resize(members.len(), String::new());
-                        cells
-                    }
-                    value => {
-                        let mut cells = vec![shown(&value)];
-                        cells.resize(members.len().max(1), String::new());
-                        cells
-                    }
+                let btf = &typed.btf;
+                let parts = if members.is_empty() { None } else { parts(typed, *id) };
+                let Some(parts) = parts else { return vec![people::show(btf, *id, bytes)] };
+                let show = |(id, start): (u32, usize)| {
+                    people::show(btf, id, bytes.get(start..).unwrap_or_default())
+                };
+                match parts.iter().all(Option::is_some) {
+                    true => parts.into_iter().flatten().map(show).collect(),
+                    // Bitfields are only found by what decodes the whole.
+                    false => whole(btf.format(*id, bytes), &parts, show, members.len()),
                 }
             }
         }
@@ -124,6 +122,43 @@ impl Cells {
     }
 }
 
+/// Where the members of a struct, or the variables of a section, are, and their types; nothing for
+/// a bitfield.
+fn parts(typed: &Typed, id: u32) -> Option<Vec<Option<(u32, usize)>>> {
+    match typed.btf.resolved(id) {
+        Kind::Struct(composite) => {
+            let plain = |bits: u32, offset: u32| bits == 0 && offset.is_multiple_of(8);
+            let part = composite.members.iter().map(|member| {
+                let whole = plain(member.bits, member.bit_offset);
+                whole.then_some((member.type_id, member.bit_offset as usize / 8))
+            });
+            Some(part.collect())
+        }
+        Kind::Section { variables, .. } => {
+            let part = variables.iter().map(|one| Some((one.type_id, one.offset as usize)));
+            Some(part.collect())
+        }
+        _ => None,
+    }
+}
+
+/// The text for each member, of a struct that has bitfields.
+fn whole(
+    value: Value,
+    parts: &[Option<(u32, usize)>],
+    show: impl Fn((u32, usize)) -> String,
+    columns: usize,
+) -> Vec<String> {
+    let Value::Struct(values) = value else { return vec![String::new(); columns] };
+    let mut cells: Vec<String> = values
+        .iter()
+        .zip(parts)
+        .map(|((_, value), part)| part.map_or_else(|| clean(&value.to_string()), &show))
+        .collect();
+    cells.resize(columns, String::new());
+    cells
+}
+
 fn is_number(typed: &Typed, id: u32) -> bool {
     match typed.btf.resolved(id) {
         Kind::Int(int) => matches!(int.encoding, Encoding::Signed | Encoding::Unsigned),
@@ -137,7 +172,7 @@ fn members(typed: &Typed, id: u32) -> Vec<Column> {
     let btf = &typed.btf;
     let column = |name: &str, id| Column { head: clean(name), number: is_number(typed, id) };
     let columns: Vec<Column> = match btf.resolved(id) {
-        Kind::Struct(composite) => {
+        Kind::Struct(composite) if !people::is_one(btf, id) => {
             let members = composite.members.iter().take(MOST + 1);
             members.map(|member| column(btf.string(member.name), member.type_id)).collect()
         }

@@ -144,6 +144,15 @@ impl Entries {
 
     /// Ends a list, and says how many there were after this word.
     pub fn end(&mut self, out: &mut Output, word: &str) -> io::Result<()> {
+        self.finish(out)?;
+        if out.is_json() || self.is_plain_json() {
+            return Ok(());
+        }
+        out.text(&format!("{word} {}\n", plain::elements(self.count)))
+    }
+
+    /// Ends a list whose count is said elsewhere.
+    pub fn finish(&mut self, out: &mut Output) -> io::Result<()> {
         if out.is_json() {
             return out.json().end();
         }
@@ -151,8 +160,7 @@ impl Entries {
             out.json().end()?;
             return out.json().finish();
         }
-        self.end_single(out)?;
-        out.text(&format!("{word} {}\n", plain::elements(self.count)))
+        self.end_single(out)
     }
 
     /// Ends the output of a single entry.

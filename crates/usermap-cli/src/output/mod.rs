@@ -3,6 +3,7 @@
 pub mod cells;
 pub mod entries;
 pub mod json;
+pub mod people;
 pub mod plain;
 pub mod reading;
 pub mod table;

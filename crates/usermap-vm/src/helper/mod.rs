@@ -214,6 +214,16 @@ pub(crate) fn by_id(id: u32) -> Option<&'static Helper> {
     }
 }
 
+/// The name of the helper with a number, whether it can be called here or only in Linux.
+///
+/// ```
+/// assert_eq!(usermap_vm::helper_name(1), Some("bpf_map_lookup_elem"));
+/// assert_eq!(usermap_vm::helper_name(0), None);
+/// ```
+pub fn helper_name(id: u32) -> Option<&'static str> {
+    name_of(id)
+}
+
 /// The name of a helper, whether it is here or only in Linux.
 pub(crate) fn name_of(id: u32) -> Option<&'static str> {
     let linux = id.checked_sub(1).and_then(|index| NAMES.get(index as usize));
