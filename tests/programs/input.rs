@@ -27,7 +27,7 @@ pub fn inputs(object: &str) -> Vec<Input> {
         let mut packet: Vec<u8> = (0..length).map(|_| rng.below(256) as u8).collect();
         // Most look like what programs know.
         if rng.below(4) > 0 {
-            packet[12..14].copy_from_slice(rng.pick(&[[8, 0], [0x86, 0xdd], [0x81, 0]]));
+            packet[12..14].copy_from_slice(&rng.pick(&[[8, 0], [0x86, 0xdd], [0x81, 0]])[..]);
         }
         packets.push(packet);
     }

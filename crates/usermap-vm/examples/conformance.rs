@@ -13,7 +13,7 @@ use std::io::Read;
 use std::process::ExitCode;
 use usermap_vm::bare::{Engine, Options};
 use usermap_vm::instruction::Instruction;
-use usermap_vm::{Code, Function, Object};
+use usermap_vm::{Code, Context, Function, Object};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -31,13 +31,12 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<u64, Failure> {
-    let mut options = Options::new();
-    let (mut memory, mut elf) = (Vec::new(), false);
+    let (mut memory, mut elf, mut engine) = (Vec::new(), false, Engine::all()[0]);
     for (number, argument) in std::env::args().skip(1).enumerate() {
         match argument.as_str() {
             "--elf" => elf = true,
-            "--interpret" => drop(options.engine(Engine::Interpreter)),
-            "--jit" => drop(options.engine(Engine::Jit)),
+            "--interpret" => engine = Engine::Interpreter,
+            "--jit" => engine = Engine::Jit,
             // Suites give an empty option where they have none.
             text if text.trim().is_empty() => {}
             text if number == 0 && !text.starts_with('-') => memory = hex(text.as_bytes())?,
@@ -46,12 +45,34 @@ fn run() -> Result<u64, Failure> {
     }
     let mut input = Vec::new();
     std::io::stdin().read_to_end(&mut input)?;
-    let program = match elf {
-        true if input.starts_with(b"\x7fELF") => options.load_code(of_object(&input)?)?,
-        true => options.load_code(of_object(&hex(&input)?)?)?,
-        false => options.load(instructions(&hex(&input)?)?)?,
+    if elf && !input.starts_with(b"\x7fELF") {
+        input = hex(&input)?;
+    }
+    match elf {
+        true => run_object(&input, memory, engine),
+        false => {
+            let program = Options::new().engine(engine).load(instructions(&hex(&input)?)?)?;
+            Ok(program.run(&mut memory)?)
+        }
+    }
+}
+
+/// Runs the first program of an object. One that uses maps gets the context of its type, of which
+/// the memory is the packet.
+fn run_object(bytes: &[u8], mut memory: Vec<u8>, engine: Engine) -> Result<u64, Failure> {
+    let object = Object::from_bytes(bytes, "standard input")?;
+    let code = match object.programs().first() {
+        Some(program) => program.clone(),
+        None => code_only(bytes)?,
     };
-    Ok(program.run(&mut memory)?)
+    if object.maps().is_empty() {
+        return Ok(Options::new().engine(engine).load_code(code)?.run(&mut memory)?);
+    }
+    let interpret = engine == Engine::Interpreter;
+    let loaded = object.load(&usermap_vm::Options::new().interpret(interpret))?;
+    let packet = Context::of_packet(code.program_type, memory.clone());
+    let mut context = packet.unwrap_or(Context::Bytes(memory));
+    Ok(loaded.program(&code.name)?.run(&mut context)?.value)
 }
 
 /// Bytes of hex digits.
@@ -72,15 +93,6 @@ fn instructions(bytes: &[u8]) -> Result<Vec<Instruction>, Failure> {
     match bytes.as_chunks() {
         (each, []) => Ok(each.iter().map(|bytes| Instruction::from_bytes(*bytes)).collect()),
         _ => Err(format!("{} bytes are no number of whole instructions", bytes.len()).into()),
-    }
-}
-
-/// The first program of an object; of one that has none, what code it has.
-fn of_object(bytes: &[u8]) -> Result<Code, Failure> {
-    let object = Object::from_bytes(bytes, "standard input")?;
-    match object.programs().first() {
-        Some(program) => Ok(program.clone()),
-        None => code_only(bytes),
     }
 }
 

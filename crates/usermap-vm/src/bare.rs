@@ -13,7 +13,7 @@ use crate::run::{HelperCall, LoadedProgram, OwnHelper, Run, Vm};
 use crate::sandbox::cage::{Cage, PACKET, PACKET_BYTES, SMALLEST, STACK_TOP};
 use crate::validate::{self, Rules};
 use crate::{helper, interpret, jit};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -138,8 +138,9 @@ impl Options {
 
 /// Adds the functions that are called and not listed.
 fn complete(code: &mut Code) {
+    let listed: HashSet<usize> = code.functions.iter().map(|function| function.start).collect();
     for start in validate::function_starts(code) {
-        if !code.functions.iter().any(|function| function.start == start) {
+        if !listed.contains(&start) {
             let name = if start == 0 { code.name.clone() } else { format!("function_{start}") };
             code.functions.push(Function { name, start });
         }

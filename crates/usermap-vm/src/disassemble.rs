@@ -179,8 +179,8 @@ fn call<'n>(
 }
 
 fn function_at(code: &Code, start: Option<usize>) -> Option<&str> {
-    let found = code.functions.iter().find(|function| Some(function.start) == start);
-    found.map(|function| function.name.as_str()).filter(|name| !name.is_empty())
+    let found = code.functions.binary_search_by_key(&start?, |function| function.start).ok()?;
+    Some(code.functions[found].name.as_str()).filter(|name| !name.is_empty())
 }
 
 fn jump(instruction: &Instruction) -> Option<String> {

@@ -106,7 +106,7 @@ impl Runner<'_> {
         let value = given.map_err(|trap| self.fault(trap))?;
         let left = u64::try_from(run.state.budget).unwrap_or_default();
         let packet = run.packet;
-        context.collect(memory, &packet);
+        context.collect(memory, &packet)?;
         Ok(Outcome {
             value,
             redirect: packet.redirect,

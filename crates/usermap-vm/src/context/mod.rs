@@ -17,7 +17,7 @@ pub use skb::{Skb, Vlan};
 pub use xdp::Xdp;
 
 pub(crate) use packet::{Kind, Packet, Summed};
-pub(crate) use skb::{MAX_LENGTH, field, protocol_of, publish as publish_skb};
+pub(crate) use skb::{field, protocol_of, publish as publish_skb};
 pub(crate) use verdict::{TC_ACT_REDIRECT, TC_ACT_SHOT, XDP_ABORTED, XDP_REDIRECT};
 pub(crate) use xdp::{XDP_FRAME, is_metadata, publish as publish_xdp};
 

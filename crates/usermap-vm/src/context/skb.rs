@@ -15,8 +15,8 @@ use crate::sandbox::cage::{CONTEXT, Cage, PACKET};
 pub(crate) const BYTES: usize = 192;
 /// Bytes before a packet, so that headers can be put before it without moving it.
 const HEADROOM: u64 = 0x4000;
-/// The longest packet: the loopback device's MTU and an Ethernet header (`__bpf_skb_max_len`).
-pub(crate) const MAX_LENGTH: u64 = 65536 + ETH_HLEN;
+/// The longest packet: the loopback device's MTU and an Ethernet header.
+const MAX_LENGTH: u64 = 65536 + ETH_HLEN;
 /// `GSO_LEGACY_MAX_SIZE`
 const MAX_WIRE_LENGTH: u32 = 65536;
 /// `GSO_MAX_SEGS`
@@ -288,10 +288,8 @@ impl Skb {
         let wire_len = if self.wire_len == 0 { packet.length() as u32 } else { self.wire_len };
         let mut bytes = self.layout(wire_len);
         self.lay_out_rest(program_type, &packet, &mut bytes);
-        let placed = cage
-            .write(packet.mac, &self.packet)
-            .and_then(|()| cage.write(CONTEXT, &bytes))
-            .and_then(|()| publish(cage, &packet));
+        let placed =
+            cage.write(packet.mac, &self.packet).and_then(|()| cage.write(CONTEXT, &bytes));
         placed.map(|()| packet).map_err(misplaced)
     }
 
@@ -299,6 +297,9 @@ impl Skb {
     fn lay_out_rest(&self, program_type: ProgramType, packet: &Packet, bytes: &mut [u8; BYTES]) {
         let pkt_type = self.pkt_type.unwrap_or_else(|| pkt_type_of(&self.packet));
         set_word(bytes, field::PKT_TYPE, pkt_type);
+        for (offset, value) in changing(packet) {
+            set_word(bytes, offset, value as u32);
+        }
         set_word(bytes, field::QUEUE_MAPPING, self.queue_mapping.into());
         set_word(bytes, field::TC_INDEX, self.tc_index.into());
         set_word(bytes, field::NAPI_ID, self.napi_id);
@@ -397,10 +398,10 @@ fn lay_out_socket(protocol: [u8; 2], packet: &[u8], bytes: &mut [u8; BYTES]) {
     set_word(bytes, field::FAMILY, family as u32);
 }
 
-/// Tells the program where its packet is now, and what else helpers change.
-pub(crate) fn publish(cage: &Cage, packet: &Packet) -> std::result::Result<(), FaultKind> {
+/// What helpers change of the fields.
+fn changing(packet: &Packet) -> [(usize, u64); 9] {
     let (vlan_protocol, tci) = packet.vlan.unwrap_or_default();
-    for (offset, value) in [
+    [
         (field::LEN, packet.length()),
         (field::DATA, packet.data),
         (field::DATA_END, packet.end),
@@ -410,7 +411,12 @@ pub(crate) fn publish(cage: &Cage, packet: &Packet) -> std::result::Result<(), F
         (field::VLAN_TCI, tci.into()),
         (field::VLAN_PROTO, u16::from_ne_bytes(vlan_protocol).into()),
         (field::HASH, packet.hash.into()),
-    ] {
+    ]
+}
+
+/// Tells the program where its packet is now, and what else helpers change.
+pub(crate) fn publish(cage: &Cage, packet: &Packet) -> std::result::Result<(), FaultKind> {
+    for (offset, value) in changing(packet) {
         cage.store(CONTEXT + offset as u64, 4, value)?;
     }
     Ok(())

@@ -113,7 +113,6 @@ impl Events {
     /// The oldest event; nothing if there is none.
     ///
     /// Not an iterator, as there may be another one later.
-    #[expect(clippy::should_implement_trait, reason = "it goes on after it has given none")]
     pub fn next(&self) -> Option<Event> {
         let oldest = self.shared.all().filter_map(|(index, queue)| {
             let (number, _) = queue.events.front()?;

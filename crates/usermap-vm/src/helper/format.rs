@@ -267,12 +267,13 @@ impl<S: Source> Formatter<'_, S> {
                 self.out.put(&text);
             }
             (b'K' | b'x', _) => self.address(flags, true)?,
-            (b's' | b'S' | b'B', _) => self.address(flags, false)?,
+            (b's' | b'S', _) => self.address(flags, false)?,
+            // Printed as it was copied, as well.
+            (b'B', _) => self.address(&Flags::default(), false)?,
             (kind @ (b'i' | b'I'), version @ (b'4' | b'6')) => {
                 self.at += 2;
                 self.internet(kind, version)?;
             }
-            (b'%', _) => return Err(libc::EINVAL),
             (end, _) if ends(end) => return self.address_here(flags, true),
             _ => return Err(libc::EINVAL),
         }
@@ -294,6 +295,7 @@ impl<S: Source> Formatter<'_, S> {
         let value = self.argument();
         let text = match (padded, flags.width) {
             (false, _) => format!("{value:#x}"),
+            (_, 0) if flags.left => format!("{value:<16x}"),
             (_, 0) => format!("{value:016x}"),
             (_, width) if flags.zero && !flags.left => format!("{value:0>width$x}"),
             _ => format!("{value:x}"),
@@ -391,6 +393,19 @@ mod tests {
             ("%pks", 1, "text"),
             ("%px", 0x10_0ff8, "0000000000100ff8"),
             ("%p ", 0x10_0ff8, "0000000000100ff8 "),
+            ("%p%%", 0x10_0ff8, "0000000000100ff8%"),
+            ("[%20px]", 0x10_0ff8, "[              100ff8]"),
+            ("[%020px]", 0x10_0ff8, "[00000000000000100ff8]"),
+            ("[%-px]", 0xff8, "[ff8             ]"),
+            ("[%20pB]", 0, "[0x0]"),
+            ("[%03c]", b'x'.into(), "[  x]"),
+            ("[%06s]", 1, "[  text]"),
+            ("[%6pks]", 1, "[text]"),
+            ("[%20pI4]", 2, "[192.168.1.20]"),
+            ("[%0-+ 5d]", 7, "[+7   ]"),
+            ("%+x", 5, "5"),
+            ("%pSx", 16, "0x10"),
+            ("%pI6c", 2, "c0a8:0114:0000:0000:0000:0000:0000:abcd"),
             ("%pS", 0x10_0ff8, "0x100ff8"),
             ("%pI4", 2, "192.168.1.20"),
             ("%pi4", 2, "192.168.001.020"),

@@ -5,19 +5,20 @@
 
 use super::arguments::{Called, clear, context, copy, fail, spend_on_bytes};
 use super::skb::publish;
-use crate::context::{ETH_HLEN, Kind, MAX_LENGTH, Summed};
+use crate::context::{ETH_HLEN, Kind, Summed};
 use crate::run::{Run, Stop};
 use usermap::abi::errno::ENOTSUPP;
 
 /// Bytes of a VLAN tag.
-const VLAN: u64 = 4;
+pub(super) const VLAN: u64 = 4;
 /// Protocols of VLAN tags.
 const ETH_P_8021Q: [u8; 2] = [0x81, 0x00];
 const ETH_P_8021AD: [u8; 2] = [0x88, 0xa8];
 const IPV4: [u8; 2] = [0x08, 0x00];
 const IPV6: [u8; 2] = [0x86, 0xdd];
-/// `BPF_SKB_MAX_LEN` of `bpf_skb_adjust_room`, but for what the packet's part has.
-const ROOM_MAX_LENGTH: u64 = MAX_LENGTH;
+/// The longest that a packet is made (`BPF_SKB_MAX_LEN`, of 4 pages and 320 bytes that are the
+/// kernel's); one that is longer already stays as long as it is.
+const MAX_LENGTH: u64 = 4 * 4096 - 320;
 /// The most that `bpf_skb_adjust_room` changes.
 const ROOM_MOST: u32 = 0xfff;
 
@@ -146,7 +147,7 @@ fn copy_before(run: &Run<'_>, address: u64, bytes: u64) -> Result<Vec<u8>, Stop>
     }
 }
 
-fn is_vlan(protocol: [u8; 2]) -> bool {
+pub(super) fn is_vlan(protocol: [u8; 2]) -> bool {
     matches!(protocol, ETH_P_8021Q | ETH_P_8021AD)
 }
 
@@ -156,7 +157,7 @@ pub(super) fn vlan_push(run: &mut Run<'_>, [skb, protocol, tci, ..]: [u64; 5]) -
     let protocol = (protocol as u16).to_ne_bytes();
     let protocol = if is_vlan(protocol) { protocol } else { ETH_P_8021Q };
     if let Some((inner, tci)) = run.packet.vlan {
-        if run.packet.length() + VLAN > MAX_LENGTH {
+        if run.packet.length() + VLAN > run.packet.last - run.packet.first {
             return fail(libc::ENOMEM);
         }
         // Between the addresses and the protocol.
@@ -277,7 +278,7 @@ fn change_room(
     let current = packet.end.saturating_sub(packet.network);
     let too_much = match shrink {
         true => bytes >= current || current - bytes < least,
-        false => packet.length() + bytes > ROOM_MAX_LENGTH,
+        false => packet.length() + bytes > MAX_LENGTH,
     };
     // The kernel's packets are never shorter than the header that their protocol says.
     if too_much || offset > packet.length() {

@@ -2,9 +2,10 @@
 
 use super::arguments::{Called, clear, context, fail};
 use super::checksum;
+use super::resize::{VLAN, is_vlan};
 use super::xdp::copy_across;
-use crate::context::{Kind, Packet, field, publish_skb};
-use crate::run::Run;
+use crate::context::{ETH_HLEN, Kind, Packet, field, publish_skb};
+use crate::run::{Run, Stop};
 
 /// Flags of `bpf_skb_store_bytes`.
 const RECOMPUTE_CHECKSUM: u64 = 1;
@@ -173,15 +174,30 @@ pub(super) fn set_tstamp(run: &mut Run<'_>, [skb, time, kind, ..]: [u64; 5]) -> 
     Ok(0)
 }
 
-/// `bpf_skb_ecn_set_ce(skb)`: sets "congestion experienced"; gives 1 if it is set now.
+/// `bpf_skb_ecn_set_ce(skb)`: sets "congestion experienced"; gives 1 if it is set now. As in the
+/// kernel the protocol is that behind all VLAN tags, but the header is where the network layer's
+/// is taken to be: at the first of them.
 pub(super) fn set_congestion(run: &mut Run<'_>, [skb, ..]: [u64; 5]) -> Called {
     context(run, "bpf_skb_ecn_set_ce", skb, Kind::Skb)?;
     let (header, end) = (run.packet.network, run.packet.end);
-    match run.packet.protocol {
+    match protocol_behind_tags(run)? {
         [0x08, 0x00] if header + 20 <= end => set_congestion_ipv4(run, header),
         [0x86, 0xdd] if header + 40 <= end => set_congestion_ipv6(run, header),
         _ => Ok(0),
     }
+}
+
+fn protocol_behind_tags(run: &Run<'_>) -> Result<[u8; 2], Stop> {
+    let mut protocol = run.packet.protocol;
+    let mut at = run.packet.mac + ETH_HLEN;
+    while is_vlan(protocol) {
+        if at + VLAN > run.packet.end {
+            return Ok([0; 2]);
+        }
+        run.memory.read(at + 2, &mut protocol)?;
+        at += VLAN;
+    }
+    Ok(protocol)
 }
 
 /// Of the type of service; the header's checksum covers it.

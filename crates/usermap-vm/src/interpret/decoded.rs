@@ -99,7 +99,7 @@ impl<'c> Places<'c> {
     /// The number of the function that starts that many instructions after the next one.
     fn function(&self, number: usize, distance: i32) -> Option<usize> {
         let start = blocks::relative(number, distance.into())?;
-        self.code.functions.iter().position(|function| function.start == start)
+        self.code.functions.binary_search_by_key(&start, |function| function.start).ok()
     }
 
     fn op(&self, number: usize, instruction: &Instruction) -> Op {
@@ -193,4 +193,39 @@ fn arithmetic(instruction: &Instruction, plain: Op) -> Op {
         _ => instruction.opcode,
     };
     Op { code, ..plain }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::code::Function;
+
+    #[test]
+    fn nonsense_is_decoded_too() {
+        for opcode in 0..=u8::MAX {
+            for rest in [[0; 7], [0xff; 7], [0x1b, 0xff, 0x7f, 0xff, 0xff, 0xff, 0x7f]] {
+                let [a, b, c, d, e, f, g] = rest;
+                let odd = Instruction::from_bytes([opcode, a, b, c, d, e, f, g]);
+                let function = |start| Function { name: String::new(), start };
+                let functions = vec![function(5), function(0)];
+                let code = Code { instructions: vec![odd], functions, ..Code::default() };
+                assert_eq!(Decoded::new(&code).ops.len(), 1);
+            }
+        }
+    }
+
+    #[test]
+    fn many_functions_take_no_time() {
+        // Each calls the next: as many functions as can be.
+        let call = Instruction::from_bytes([0x85, 0x10, 0, 0, 1, 0, 0, 0]);
+        let exit = Instruction::from_bytes([0x95, 0, 0, 0, 0, 0, 0, 0]);
+        let count = 200_000;
+        let starts = (0..count).map(|number| Function { name: String::new(), start: number * 2 });
+        let code = Code {
+            instructions: [call, exit].repeat(count),
+            functions: starts.collect(),
+            ..Code::default()
+        };
+        assert_eq!(Decoded::new(&code).functions.len(), count);
+    }
 }

@@ -47,6 +47,12 @@ pub(crate) const SCRATCH_BYTES: u64 = 0x1_0000;
 pub(crate) const PACKET: u64 = 0x40_0000;
 /// Bytes for it.
 pub(crate) const PACKET_BYTES: u64 = 0x2_0000;
+/// How far apart are the parts that every cage has, which can be written to.
+const ALWAYS_APART: u64 = 0x10_0000;
+/// How long these are, by their number.
+const ALWAYS: [u64; 5] = [0, FRAME * FRAMES, CONTEXT_BYTES, SCRATCH_BYTES, PACKET_BYTES];
+const _: () = assert!(STACK == ALWAYS_APART && CONTEXT == 2 * ALWAYS_APART);
+const _: () = assert!(SCRATCH == 3 * ALWAYS_APART && PACKET == 4 * ALWAYS_APART);
 /// Where maps start.
 pub(crate) const MAPS: u64 = 0x100_0000;
 /// Bits of the smallest cage.
@@ -203,6 +209,19 @@ impl Cage {
     /// Where `size` bytes are, if they are the program's.
     #[inline(always)]
     fn locate(&self, address: u64, size: u64, write: bool) -> Result<*mut u8, FaultKind> {
+        let start = address & self.mask;
+        let within = start % ALWAYS_APART;
+        if let Some(length) = ALWAYS.get((start / ALWAYS_APART) as usize)
+            && within < *length
+            && size <= *length - within
+        {
+            // SAFETY: what is always there is within the reservation.
+            return Ok(unsafe { self.base().add(start as usize) });
+        }
+        self.locate_in_parts(address, size, write)
+    }
+
+    fn locate_in_parts(&self, address: u64, size: u64, write: bool) -> Result<*mut u8, FaultKind> {
         let start = address & self.mask;
         let after = self.parts.partition_point(|part| part.start <= start);
         let part = after.checked_sub(1).map(|index| &self.parts[index]);

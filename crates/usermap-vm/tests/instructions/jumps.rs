@@ -8,10 +8,10 @@ const NUMBERS: [u64; 7] =
     [0, 1, 0x7fff_ffff, 0x8000_0000, 0x1_0000_0001, 0x8000_0000_0000_0000, u64::MAX];
 const IMMEDIATES: [i32; 5] = [0, 1, -1, i32::MAX, i32::MIN];
 
-type Condition = fn(u64, u64) -> bool;
+/// A name, a number, and what it says of 64 bits and of 32.
+type Condition = (&'static str, u8, fn(u64, u64) -> bool, fn(u32, u32) -> bool);
 
-/// Conditions with what they say of 64 bits and of 32.
-const CONDITIONS: [(&str, u8, Condition, fn(u32, u32) -> bool); 11] = [
+const CONDITIONS: [Condition; 11] = [
     ("jeq", JEQ, |a, b| a == b, |a, b| a == b),
     ("jgt", JGT, |a, b| a > b, |a, b| a > b),
     ("jge", JGE, |a, b| a >= b, |a, b| a >= b),

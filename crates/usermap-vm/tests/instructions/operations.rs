@@ -21,10 +21,12 @@ const RIGHT: [u64; 8] = [0, 1, 3, 33, 0x8000_0000, 0xffff_ffff, 0x8000_0000_0000
 /// Immediates.
 const IMMEDIATES: [i32; 6] = [1, 7, 31, -1, i32::MIN, i32::MAX];
 
-type Formula = fn(u64, u64) -> u64;
+type Wide = fn(u64, u64) -> u64;
+type Narrow = fn(u32, u32) -> u32;
+/// A name, a number, and what it gives on 64 bits and on 32.
+type Operation = (&'static str, u8, Wide, Narrow);
 
-/// Operations with what they give, on 64 bits and on 32.
-const OPERATIONS: [(&str, u8, Formula, fn(u32, u32) -> u32); 12] = [
+const OPERATIONS: [Operation; 12] = [
     ("add", ADD, |a, b| a.wrapping_add(b), |a, b| a.wrapping_add(b)),
     ("sub", SUB, |a, b| a.wrapping_sub(b), |a, b| a.wrapping_sub(b)),
     (
@@ -33,12 +35,12 @@ const OPERATIONS: [(&str, u8, Formula, fn(u32, u32) -> u32); 12] = [
         |a, b| (u128::from(a) * u128::from(b)) as u64,
         |a, b| (u64::from(a) * u64::from(b)) as u32,
     ),
-    ("div", DIV, |a, b| if b != 0 { a / b } else { 0 }, |a, b| if b != 0 { a / b } else { 0 }),
+    ("div", DIV, |a, b| a.checked_div(b).unwrap_or(0), |a, b| a.checked_div(b).unwrap_or(0)),
     ("or", OR, |a, b| a | b, |a, b| a | b),
     ("and", AND, |a, b| a & b, |a, b| a & b),
     ("lsh", LSH, |a, b| a << (b % 64), |a, b| a << (b % 32)),
     ("rsh", RSH, |a, b| a >> (b % 64), |a, b| a >> (b % 32)),
-    ("mod", MOD, |a, b| if b != 0 { a % b } else { a }, |a, b| if b != 0 { a % b } else { a }),
+    ("mod", MOD, |a, b| a.checked_rem(b).unwrap_or(a), |a, b| a.checked_rem(b).unwrap_or(a)),
     ("xor", XOR, |a, b| a ^ b, |a, b| a ^ b),
     ("mov", MOV, |_, b| b, |_, b| b),
     ("arsh", ARSH, |a, b| (a as i64 >> (b % 64)) as u64, |a, b| (a as i32 >> (b % 32)) as u32),
@@ -61,7 +63,7 @@ fn signed_32(number: u32) -> i128 {
     i128::from(number as i32)
 }
 
-const SIGNED: [(&str, u8, Formula, fn(u32, u32) -> u32); 2] = [
+const SIGNED: [Operation; 2] = [
     (
         "sdiv",
         DIV,
@@ -108,7 +110,7 @@ pub fn cases() -> Vec<Case> {
 fn binary(
     cases: &mut Vec<Case>,
     name: &str,
-    (wide_formula, narrow_formula): (Formula, fn(u32, u32) -> u32),
+    (wide_formula, narrow_formula): (Wide, Narrow),
     by_register: impl Fn(Bits) -> usermap_vm::instruction::Instruction,
     by_immediate: impl Fn(Bits, i32) -> usermap_vm::instruction::Instruction,
 ) {
