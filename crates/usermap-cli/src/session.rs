@@ -101,7 +101,25 @@ impl Session {
             // bpftool would recurse until the stack ends if a file named itself.
             return Err(Failure::new("batch: a batch cannot run another batch"));
         }
+        if !top && name == "prog" {
+            return self.prog_of_batch(words);
+        }
         run(self, words)
+    }
+
+    /// In a batch, the options of a prog command stand in its line.
+    fn prog_of_batch(&mut self, words: &mut Words<'_>) -> Result {
+        let mut line = vec![OsString::from("usermap")];
+        line.extend(std::iter::from_fn(|| words.take()).map(OsString::from));
+        let matches = args::flat()
+            .try_get_matches_from(line)
+            .map_err(|error| Failure::new(explain_options(&error)))?;
+        let words: Vec<OsString> =
+            matches.get_many("WORDS").map(|words| words.cloned().collect()).unwrap_or_default();
+        let before = std::mem::replace(&mut self.run, RunOptions::of(&matches)?);
+        let result = prog(self, &mut Words::new(&words));
+        self.run = before;
+        result
     }
 
     fn help_on(&mut self, path: &[&str]) -> Result {
@@ -174,23 +192,28 @@ impl Session {
 }
 
 fn refuse_options(error: &clap::Error) -> u8 {
+    // Whether -j was given is not known: the options could not be read.
+    let text = explain_options(error);
+    let line = format!("Error: {}\nSee 'usermap --help'.\n", clean(&text));
+    let _ = io::stderr().write_all(line.as_bytes());
+    REFUSED
+}
+
+fn explain_options(error: &clap::Error) -> String {
     use clap::error::{ContextKind, ContextValue, ErrorKind as Kind};
     let offending = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(text)) => text.clone(),
         Some(ContextValue::Strings(texts)) => texts.join(" "),
         _ => String::new(),
     };
-    let text = match error.kind() {
+    match error.kind() {
         Kind::UnknownArgument => format!("unrecognized option '{offending}'"),
         Kind::InvalidValue | Kind::TooFewValues | Kind::WrongNumberOfValues => {
             format!("option '{offending}' needs a value")
         }
+        Kind::ArgumentConflict => format!("option '{offending}' was given twice"),
         _ => error.to_string().trim_end().trim_start_matches("error: ").to_owned(),
-    };
-    // Whether -j was given is not known: the options could not be read.
-    let line = format!("Error: {}\nSee 'usermap --help'.\n", clean(&text));
-    let _ = io::stderr().write_all(line.as_bytes());
-    REFUSED
+    }
 }
 
 /// The types of `--key-type` and `--value-type`.

@@ -38,20 +38,20 @@ pub fn run(
     }
     drop(runner);
     let Some(outcome) = last else { return Ok(()) };
-    let packet = context.packet().map(<[u8]>::to_vec);
+    let packet = data(&context);
     let left = context.to_bytes();
     if options.data_out.is_some() && packet.is_none() {
         let rule = format!("a program of type {} has none", program.program_type());
         return Err(Failure::new(format!("option '--data-out': {rule}")));
     }
     let parts = [
-        ("data_out", "Data", options.data_out.as_deref(), packet.unwrap_or_default()),
-        ("ctx_out", "Context", options.ctx_out.as_deref(), left),
+        ("data_out", options.data_out.as_deref(), packet.unwrap_or_default()),
+        ("ctx_out", options.ctx_out.as_deref(), left),
     ];
     let mut shown = Vec::new();
-    for (name, head, to, bytes) in parts {
+    for (name, to, bytes) in parts {
         match to {
-            Some(_) if is_stream(to) => shown.push((name, head, bytes)),
+            Some(_) if is_stream(to) => shown.push((name, bytes)),
             Some(path) => write(path, &bytes)?,
             None => {}
         }
@@ -88,6 +88,12 @@ fn context(options: &RunOptions, program_type: ProgramType) -> Result<Context> {
     Ok(context)
 }
 
+/// The packet as `BPF_PROG_TEST_RUN` hands it out: with XDP's metadata before it.
+fn data(context: &Context) -> Option<Vec<u8>> {
+    let metadata = if let Context::Xdp(xdp) = context { &xdp.metadata[..] } else { &[] };
+    Some([metadata, context.packet()?].concat())
+}
+
 fn average(elapsed: Duration, times: u64) -> u128 {
     elapsed.as_nanos() / u128::from(times.max(1))
 }
@@ -97,7 +103,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result {
         .map_err(|error| Failure::new(format!("{}: {}", path.display(), without_number(&error))))
 }
 
-type Shown = [(&'static str, &'static str, Vec<u8>)];
+type Shown = [(&'static str, Vec<u8>)];
 
 fn json(
     out: &mut Output,
@@ -108,7 +114,7 @@ fn json(
 ) -> io::Result<()> {
     let json = out.json();
     json.object()?;
-    for (name, _, bytes) in shown {
+    for (name, bytes) in shown {
         json.name(name)?;
         json.bytes(bytes)?;
     }
@@ -130,10 +136,11 @@ fn plain(
     times: u64,
     shown: &Shown,
 ) -> io::Result<()> {
-    for (_, head, bytes) in shown {
-        out.text(&format!("\n{head}:\n{}\n", dump(bytes)))?;
+    for (_, bytes) in shown {
+        out.text(&dump(bytes))?;
     }
-    let verdict = program_type.verdict_name(outcome.value);
+    // The plain line is bpftool's, for scripts that read it.
+    let verdict = program_type.verdict_name(outcome.value).filter(|_| out.is_table());
     let verdict = verdict.map(|name| format!(" ({name})")).unwrap_or_default();
     let word = if times > 1 { " (average)" } else { "" };
     let value = outcome.value as u32;

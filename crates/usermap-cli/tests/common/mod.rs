@@ -5,6 +5,8 @@
 
 pub mod kernel;
 
+pub mod examples;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
