@@ -16,6 +16,7 @@ mod interpret;
 mod jit;
 mod load;
 mod object;
+mod places;
 mod program;
 mod program_type;
 mod run;
