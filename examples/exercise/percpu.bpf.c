@@ -5,6 +5,7 @@ struct counter {
     __u64 packets;
     __u64 bytes;
     __u32 last;
+    __u32 unused; /* no padding, which a new entry would get from the stack */
 };
 
 struct {

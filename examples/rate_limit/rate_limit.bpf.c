@@ -10,6 +10,7 @@ volatile const __u64 burst = 64;
 
 struct bucket {
     struct bpf_spin_lock lock;
+    __u32 unused; /* no padding, which a new entry would get from the stack */
     /* A packet's worth is NSEC_PER_SEC, so that no division is needed. */
     __u64 tokens;
     __u64 filled_at;

@@ -23,7 +23,8 @@ pub fn inputs(object: &str) -> Vec<Input> {
     let mut rng = Rng::new(usermap_tests::rng::seed());
     let mut packets: Vec<_> = captured.into_iter().step_by(step.max(1)).collect();
     for _ in 0..if many { 500 } else { 50 } {
-        let length = 14 + rng.below(1500) as usize;
+        // The kernel takes none that its IP header does not fit into.
+        let length = 60 + rng.below(1440) as usize;
         let mut packet: Vec<u8> = (0..length).map(|_| rng.below(256) as u8).collect();
         // Most look like what programs know.
         if rng.below(4) > 0 {

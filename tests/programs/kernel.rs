@@ -92,11 +92,17 @@ impl Kernel {
         if !kernel.can_run() {
             return None;
         }
-        let (value, packet) = match kernel.takes_packets() {
+        let (value, mut packet) = match kernel.takes_packets() {
+            // A `__sk_buff` of zeros is not quite the same as none: it has a `wire_len`.
+            true if kernel.takes_skb() => kernel.run(&input.packet, &[0; 192]),
             true => kernel.run(&input.packet, &[]),
             false => kernel.run(&[], &input.bytes),
         }
         .unwrap_or_else(|errno| panic!("{program}: errno {errno} on {input:?}"));
+        if kernel.hides_link_layer() {
+            // The kernel gives zeros for the header that the program did not see; usermap keeps it.
+            packet[..14].copy_from_slice(&input.packet[..14]);
+        }
         Some(Answer { value, packet })
     }
 

@@ -14,8 +14,9 @@ use side::{Answer, Maps, Usermap};
 use std::path::{Path, PathBuf};
 
 /// The objects that the kernel does not take: usermap's own helpers and kinds, and maps that
-/// libbpf no longer reads.
-const NOT_FOR_THE_KERNEL: [&str; 3] = ["top_talkers.bpf.o", "own.bpf.o", "legacy.bpf.o"];
+/// libbpf no longer reads. And one that tells the kernel's configuration.
+const NOT_FOR_THE_KERNEL: [&str; 4] =
+    ["top_talkers.bpf.o", "own.bpf.o", "legacy.bpf.o", "kconfig.bpf.o"];
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")
@@ -69,10 +70,14 @@ fn compare<'n>(
 fn compare_maps(object: &str, names: (&str, &str), one: &Maps, other: &Maps) {
     for (map, entries) in one {
         let Some(others) = other.get(map) else { continue };
+        let differ: Vec<_> =
+            entries.iter().zip(others).filter(|(one, other)| one != other).collect();
         assert!(
             entries == others,
-            "{object}, map {map}:\n{}: {entries:?}\n{}: {others:?}",
+            "{object}, map {map}: {} entries by {}, {} by {}; these differ: {differ:?}",
+            entries.len(),
             names.0,
+            others.len(),
             names.1,
         );
     }

@@ -45,7 +45,12 @@ impl Usermap {
             Ok(outcome) => outcome,
             Err(error) => panic!("{error}"),
         };
-        let packet = context.into_packet().unwrap_or_default();
+        // The kernel gives the metadata with the packet.
+        let metadata = match &context {
+            Context::Xdp(xdp) => xdp.metadata.clone(),
+            _ => Vec::new(),
+        };
+        let packet = [metadata, context.into_packet().unwrap_or_default()].concat();
         Some(Answer { value: outcome.value as u32, packet })
     }
 

@@ -412,6 +412,16 @@ impl KernelProgram {
         matches!(self.program_type, 1 | 3 | 4 | 6 | 8)
     }
 
+    /// Whether its context is a `__sk_buff`.
+    pub fn takes_skb(&self) -> bool {
+        self.takes_packets() && self.program_type != 6
+    }
+
+    /// Whether its packets start at the network layer: of socket filters and cgroup_skb.
+    pub fn hides_link_layer(&self) -> bool {
+        matches!(self.program_type, 1 | 8)
+    }
+
     /// Whether the kernel runs its type without its being attached.
     pub fn can_run(&self) -> bool {
         // And raw tracepoints, and programs of type syscall.

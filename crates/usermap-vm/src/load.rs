@@ -119,7 +119,7 @@ impl Object {
     ///
     /// A program cannot be run: the first obstacle, by name; a map cannot be made.
     pub fn load(&self, options: &Options) -> Result<Loaded> {
-        let slots = options.slots.unwrap_or_else(possible_cpus).max(1);
+        let slots = options.slots.unwrap_or_else(usermap::possible_cpus).max(1);
         let mut next = MAPS;
         let mut maps = Vec::new();
         for (index, definition) in self.maps().iter().enumerate() {
@@ -274,11 +274,6 @@ fn kernel_name(name: &str) -> String {
         .filter(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '.'))
         .take(15)
         .collect()
-}
-
-/// CPUs that there may be.
-fn possible_cpus() -> u32 {
-    usermap::Spec::new(MapType::PerCpuArray, 4, 8, 1).cpus
 }
 
 /// A map whose slots runs must have for themselves.

@@ -54,3 +54,16 @@ impl Map {
         }
     }
 }
+
+/// CPUs that this machine may have (`/sys/devices/system/cpu/possible`): the slots of per-CPU maps
+/// whose specification does not say how many.
+///
+/// ```
+/// use usermap::{Map, MapType, Spec};
+/// let map = Map::create(&Spec::new(MapType::PerCpuArray, 4, 8, 1))?;
+/// assert_eq!(map.spec().cpus, usermap::possible_cpus());
+/// # Ok::<(), usermap::Error>(())
+/// ```
+pub fn possible_cpus() -> u32 {
+    crate::mem::process::possible_cpus()
+}

@@ -126,7 +126,7 @@ pub use abi::MapType;
 pub use batch::{Batch, Token};
 pub use error::{Error, Name, Reason, Result};
 pub use helper::Helper;
-pub use info::Info;
+pub use info::{Info, possible_cpus};
 pub use lease::SlotLease;
 pub use map::{Access, Map};
 pub use mapping::Mapping;

@@ -20,7 +20,9 @@ pub(super) fn repeat(run: &mut Run<'_>, arguments: [u64; 5]) -> Called {
         return fail(libc::EINVAL);
     }
     if rounds > MAX_LOOPS {
-        return fail(libc::E2BIG);
+        // Of 32 bits: the kernel puts the loop into the program (`inline_bpf_loop`), with a move
+        // of 32 bits for this.
+        return fail(libc::E2BIG).map(|error| error & u64::from(u32::MAX));
     }
     for round in 0..u64::from(rounds) {
         spend(run, 1)?;

@@ -26,6 +26,8 @@ impl Translator<'_, '_> {
             (opcode::LDX, mode) => {
                 let (at, offset) = self.locate(instruction.src, instruction);
                 let value = self.builder.ins().load(kind, plain(), at, offset);
+                // So that it does not become part of a later instruction, whose fault it then was.
+                self.builder.ins().sequence_point();
                 let signed = mode == opcode::MEMSX;
                 let value = self.widen(kind, value, signed);
                 self.set(instruction.dst, value);
