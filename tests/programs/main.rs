@@ -7,7 +7,9 @@
 
 mod input;
 mod kernel;
+mod options;
 mod side;
+mod together;
 
 use input::{Input, inputs};
 use side::{Answer, Maps, Usermap};
@@ -81,6 +83,12 @@ fn compare_maps(object: &str, names: (&str, &str), one: &Maps, other: &Maps) {
             names.1,
         );
     }
+}
+
+/// What children of these tests do.
+#[test]
+fn child_entry() {
+    usermap_tests::child::run(&[("count", together::count_here), ("hold", together::hold)]);
 }
 
 #[test]

@@ -67,7 +67,7 @@ impl Usermap {
 }
 
 /// The context that a program of a type gets.
-fn context(program_type: ProgramType, input: &Input) -> Context {
+pub fn context(program_type: ProgramType, input: &Input) -> Context {
     let of_packet = Context::of_packet(program_type, input.packet.clone());
     of_packet.unwrap_or_else(|| Context::from(input.bytes.clone()))
 }

@@ -21,8 +21,10 @@ pub struct Program {
 pub struct Outcome {
     /// What the program returned: its verdict, in the lower 32 bits.
     pub value: u64,
-    /// Where it redirected the packet.
+    /// Where the packet goes, if the verdict is to redirect it.
     pub redirect: Option<Redirect>,
+    /// Where clones of the packet were sent (`bpf_clone_redirect`).
+    pub clones: Vec<Redirect>,
     /// Instructions that were taken off the budget.
     pub instructions: u64,
 }
@@ -109,7 +111,8 @@ impl Runner<'_> {
         context.collect(memory, &packet)?;
         Ok(Outcome {
             value,
-            redirect: packet.redirect,
+            redirect: packet.redirect.filter(|_| program_type.is_redirect(value)),
+            clones: packet.clones,
             instructions: shared.vm.budget.saturating_sub(left),
         })
     }

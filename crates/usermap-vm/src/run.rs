@@ -29,7 +29,7 @@ const FIRST: u64 = 0x1000;
 
 /// What a load of a map's address gives.
 pub(crate) fn map_handle(index: usize) -> u64 {
-    MAP | FIRST + index as u64 * 8
+    MAP | (FIRST + index as u64 * 8)
 }
 
 /// The number of the map that something stands for.
@@ -39,7 +39,7 @@ pub(crate) fn map_number(handle: u64) -> Option<usize> {
 
 /// What a load of a function's address gives.
 pub(crate) fn function_handle(function: usize) -> u64 {
-    FUNCTION | FIRST + function as u64 * 8
+    FUNCTION | (FIRST + function as u64 * 8)
 }
 
 fn number(handle: u64, kind: u64) -> Option<usize> {
@@ -279,9 +279,9 @@ impl<'r> Run<'r> {
     /// The frame below one, if there is one.
     pub(crate) fn next_frame(&self, frame: u64) -> Result<u64, FaultKind> {
         let next = frame.wrapping_sub(FRAME);
-        match next < STACK + FRAME || next > STACK_TOP {
-            true => Err(FaultKind::CallDepth { limit: crate::sandbox::cage::FRAMES as u32 }),
-            false => Ok(next),
+        match (STACK + FRAME..=STACK_TOP).contains(&next) {
+            false => Err(FaultKind::CallDepth { limit: crate::sandbox::cage::FRAMES as u32 }),
+            true => Ok(next),
         }
     }
 

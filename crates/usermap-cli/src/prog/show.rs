@@ -30,13 +30,14 @@ pub fn run(session: &mut Session, words: &mut Words<'_>) -> Result {
         .map(|code| Shown::of(&object, code))
         .collect();
     let out = &mut session.out;
-    Ok(if out.is_json() {
-        json(out, &object, &programs)?
+    let shown = if out.is_json() {
+        json(out, &object, &programs)
     } else if out.is_table() {
-        table(out, &object, &programs)?
+        table(out, &object, &programs)
     } else {
-        plain(out, &object, &programs)?
-    })
+        plain(out, &object, &programs)
+    };
+    Ok(shown?)
 }
 
 impl<'o> Shown<'o> {
