@@ -134,7 +134,10 @@ fn the_kernel_agrees() {
         compared += compare(
             &name,
             names,
-            |program, input| kernel.can_run(program).then(|| ours.run(program, input)).flatten(),
+            |program, input| {
+                let answer = kernel.can_run(program).then(|| ours.run(program, input)).flatten()?;
+                Some(Answer { instructions: 0, ..answer })
+            },
             |program, input| kernel.run(program, input),
             programs,
             &inputs(&name),

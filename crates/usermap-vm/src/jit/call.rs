@@ -12,8 +12,6 @@ use cranelift_codegen::ir::{ExtFuncData, ExternalName, InstBuilder, UserExternal
 
 const LOOKUP: u32 = 1;
 const TAIL_CALL: u32 = 12;
-const LOOP: u32 = 181;
-const FOR_EACH: u32 = 164;
 
 impl Translator<'_, '_> {
     /// A call of a function of the program, in the next frame.
@@ -55,10 +53,8 @@ impl Translator<'_, '_> {
             self.look_up_in_array(layout);
             return false;
         }
-        let counted = matches!(id, TAIL_CALL | LOOP | FOR_EACH);
-        if counted {
-            self.store_budget();
-        }
+        // Helpers that work long take instructions off the budget, too.
+        self.store_budget();
         self.builder.ins().store(plain(), self.frame, self.run, offsets::FRAME);
         let mut arguments = vec![self.run];
         arguments.extend((1..=5).map(|register| self.get(register)));
@@ -70,9 +66,7 @@ impl Translator<'_, '_> {
         let value = self.builder.inst_results(call)[0];
         let stopped = self.builder.ins().load(I64, plain(), self.run, offsets::STOPPED);
         self.builder.ins().trapnz(stopped, compile::STOPPED);
-        if counted {
-            self.load_budget();
-        }
+        self.load_budget();
         if id == TAIL_CALL {
             self.leave_after_tail_call(value);
         }
