@@ -99,13 +99,27 @@ impl Runner<'_> {
     ///
     /// As there.
     pub fn run(&mut self, context: &mut Context) -> Result<Outcome> {
+        self.repeat(context, 1)
+    }
+
+    /// Runs the program so many times, at least once, as the kernel's `BPF_PROG_TEST_RUN` does
+    /// with `repeat`: each run finds the packet and the context as the one before left them. Gives
+    /// what the last run gave.
+    ///
+    /// # Errors
+    ///
+    /// As [`Program::run`]; the first that goes wrong is the last.
+    pub fn repeat(&mut self, context: &mut Context, times: u64) -> Result<Outcome> {
         let (shared, number) = (self.shared, self.number);
         let program_type = shared.vm.programs[number].program_type;
         let memory = self.memory()?;
         let packet = context.place(program_type, memory)?;
         let mut run = Run::new(&shared.vm, memory, self.lease.cpu(), packet);
-        let given = run.start(number, CONTEXT);
-        let value = given.map_err(|trap| self.fault(trap))?;
+        let mut value = run.start(number, CONTEXT).map_err(|trap| self.fault(trap))?;
+        for _ in 1..times {
+            run.again();
+            value = run.start(number, CONTEXT).map_err(|trap| self.fault(trap))?;
+        }
         let left = u64::try_from(run.state.budget).unwrap_or_default();
         let packet = run.packet;
         context.collect(memory, &packet)?;

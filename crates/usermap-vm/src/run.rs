@@ -195,6 +195,16 @@ impl<'r> Run<'r> {
         }
     }
 
+    /// Makes it a run that has not begun, on the packet as it is now.
+    pub(crate) fn again(&mut self) {
+        self.state.budget = i64::try_from(self.vm.budget).unwrap_or(i64::MAX);
+        self.state.frame = STACK_TOP;
+        self.packet.redirect = None;
+        self.packet.clones.clear();
+        self.tail_calls = 0;
+        self.scratch = 0;
+    }
+
     /// Runs a program from its start; gives r0.
     pub(crate) fn start(&mut self, program: usize, context: u64) -> Result<u64, Trap> {
         self.start_with(program, [context, 0, 0, 0, 0])
