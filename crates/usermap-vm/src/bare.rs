@@ -3,14 +3,13 @@
 //! For tests of instructions and for tools. Such a program gets the address of its memory in r1 and
 //! the length in r2, or zeros if there is none; it has a stack, and no maps.
 
-use crate::blocks;
 use crate::code::{Code, Function};
 use crate::context::Packet;
 use crate::error::{Error, Fault, Result, Trap};
 use crate::instruction::Instruction;
 use crate::program_type::ProgramType;
 use crate::run::{HelperCall, LoadedProgram, OwnHelper, Run, Vm};
-use crate::sandbox::cage::{Cage, PACKET, PACKET_BYTES, SMALLEST, STACK_TOP};
+use crate::sandbox::cage::{Cage, PACKET, PACKET_BYTES, SMALLEST};
 use crate::validate::{self, Rules};
 use crate::{helper, interpret, jit};
 use std::collections::{HashMap, HashSet};

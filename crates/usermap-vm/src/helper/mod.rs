@@ -33,11 +33,6 @@ use crate::program_type::ProgramType;
 use crate::run::{Run, Stop};
 use usermap::abi::helper as own;
 
-/// `BPF_MAP_TYPE_PROG_ARRAY`
-pub(crate) const PROG_ARRAY: u32 = 3;
-/// `BPF_MAP_TYPE_PERF_EVENT_ARRAY`
-pub(crate) const PERF_EVENT_ARRAY: u32 = 4;
-
 /// A helper's code.
 pub(crate) type Function = fn(&mut Run<'_>, [u64; 5]) -> Result<u64, Stop>;
 
@@ -231,6 +226,7 @@ pub(crate) fn name_of(id: u32) -> Option<&'static str> {
 }
 
 /// All helpers that there are, by number.
+#[cfg(test)]
 pub(crate) fn all() -> &'static [Helper] {
     &HELPERS
 }
