@@ -2,20 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use usermap_fuzz::plain;
 use usermap_vm::bare::{Engine, Options};
 use usermap_vm::instruction::Instruction;
-use usermap_vm::{Error, FaultKind};
-
-/// A fault as both engines know it: machine code knows where an access ended up only.
-fn plain(error: Error) -> (usize, String) {
-    let Error::Fault(fault) = error else { panic!("no fault: {error}") };
-    let kind = match fault.kind {
-        FaultKind::Memory { write, .. } => format!("memory, {write}"),
-        FaultKind::Misaligned { .. } => "misaligned".to_owned(),
-        kind => kind.to_string(),
-    };
-    (fault.instruction, kind)
-}
 
 fuzz_target!(|bytes: &[u8]| {
     let (instructions, rest) = bytes.as_chunks::<8>();

@@ -103,7 +103,7 @@ impl Kernel {
             // The kernel gives zeros for the header that the program did not see; usermap keeps it.
             packet[..14].copy_from_slice(&input.packet[..14]);
         }
-        Some(Answer { value, packet })
+        Some(Answer { value, packet, instructions: 0 })
     }
 
     /// Everything in its maps. bpftool pins sections' data under names of its own.

@@ -12,6 +12,8 @@ pub struct Answer {
     pub value: u32,
     /// The packet as it was left.
     pub packet: Vec<u8>,
+    /// Instructions that were counted; 0 of the kernel's runs.
+    pub instructions: u64,
 }
 
 /// All entries of maps, by the maps' names: keys and values, sorted; a queue's or stack's values
@@ -51,7 +53,7 @@ impl Usermap {
             _ => Vec::new(),
         };
         let packet = [metadata, context.into_packet().unwrap_or_default()].concat();
-        Some(Answer { value: outcome.value as u32, packet })
+        Some(Answer { value: outcome.value as u32, packet, instructions: outcome.instructions })
     }
 
     /// Everything in its maps.
@@ -67,7 +69,7 @@ impl Usermap {
 }
 
 /// The context that a program of a type gets.
-fn context(program_type: ProgramType, input: &Input) -> Context {
+pub fn context(program_type: ProgramType, input: &Input) -> Context {
     let of_packet = Context::of_packet(program_type, input.packet.clone());
     of_packet.unwrap_or_else(|| Context::from(input.bytes.clone()))
 }

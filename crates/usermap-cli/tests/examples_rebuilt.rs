@@ -3,7 +3,7 @@
 mod common;
 
 use common::Maps;
-use common::examples::{capture, example, object};
+use common::examples::{capture, example, object, without_cpus};
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
@@ -61,7 +61,8 @@ fn objects_do_what_their_sources_say() {
         };
         let (committed, built) = (run(&committed), run(&built));
         for member in ["packets", "verdicts", "redirects", "maps"] {
-            assert_eq!(committed[member], built[member], "{name}: {member}");
+            let (one, other) = (&committed[member], &built[member]);
+            assert_eq!(without_cpus(one), without_cpus(other), "{name}: {member}");
         }
     }
 }

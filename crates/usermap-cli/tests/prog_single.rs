@@ -48,6 +48,15 @@ fn metadata_comes_before_the_packet() {
 }
 
 #[test]
+fn programs_of_the_network_layer_leave_no_ethernet_header() {
+    let maps = Maps::new();
+    let given = file(&maps, "packet", &packet()).display().to_string();
+    let line = format!("prog run {} --prog keep_half --data-in {given}", object("exercise/skb"));
+    let (run, _) = maps.json(&format!("{line} --data-out -"));
+    assert_eq!(bytes(&run["data_out"]), [&[0; 14], &packet()[14..]].concat(), "{run}");
+}
+
+#[test]
 fn a_context_goes_in_and_comes_out() {
     let maps = Maps::new();
     let contexts = object("exercise/contexts");

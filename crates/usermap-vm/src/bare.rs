@@ -1,20 +1,22 @@
 //! Programs without an object: instructions, run on a piece of memory.
 //!
 //! For tests of instructions and for tools. Such a program gets the address of its memory in r1 and
-//! the length in r2, or zeros if there is none; it has a stack, and no maps.
+//! the length in r2, or zeros if there is none; it has a stack, and the maps that it is given.
 
 use crate::code::{Code, Function};
 use crate::context::Packet;
 use crate::error::{Error, Fault, Result, Trap};
 use crate::instruction::Instruction;
+use crate::object::MapDefinition;
+use crate::places::{self, Places};
 use crate::program_type::ProgramType;
-use crate::run::{HelperCall, LoadedProgram, OwnHelper, Run, Vm};
-use crate::sandbox::cage::{Cage, PACKET, PACKET_BYTES, SMALLEST};
+use crate::run::{HelperCall, LoadedProgram, OwnHelper, Run, Storage, Vm};
+use crate::sandbox::cage::{Cage, PACKET, PACKET_BYTES};
 use crate::validate::{self, Rules};
 use crate::{helper, interpret, jit};
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 use std::sync::Arc;
+use usermap::Map;
 
 /// What a program's name is that has none.
 const NAME: &str = "program";
@@ -59,11 +61,19 @@ pub struct Options {
     engine: Engine,
     budget: u64,
     helpers: HashMap<u32, OwnHelper>,
+    maps: Vec<(String, Map)>,
+    cpu: u32,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { engine: Engine::all()[0], budget: 1 << 30, helpers: HashMap::new() }
+        Options {
+            engine: Engine::all()[0],
+            budget: 1 << 30,
+            helpers: HashMap::new(),
+            maps: Vec::new(),
+            cpu: 0,
+        }
     }
 }
 
@@ -95,6 +105,40 @@ impl Options {
         self
     }
 
+    /// A map that the program may use, and what errors call it. Its number, for loads of its
+    /// address, is how many were given before it.
+    ///
+    /// ```
+    /// use usermap_vm::{bare, instruction::Instruction};
+    /// let map = usermap::Map::create(&usermap::Spec::new(usermap::MapType::Queue, 0, 8, 4))?;
+    /// map.push(&42_u64.to_le_bytes(), 0)?;
+    /// let instructions = [
+    ///     [0x18, 0x11, 0, 0, 0, 0, 0, 0],       // r1 = map 0
+    ///     [0; 8],
+    ///     [0xbf, 0xa2, 0, 0, 0, 0, 0, 0],       // r2 = r10
+    ///     [0x07, 2, 0, 0, 0xf8, 255, 255, 255], // r2 += -8
+    ///     [0x85, 0, 0, 0, 88, 0, 0, 0],         // bpf_map_pop_elem(map, value)
+    ///     [0x79, 0xa0, 0xf8, 255, 0, 0, 0, 0],  // r0 = *(u64 *)(r10 - 8)
+    ///     [0x95, 0, 0, 0, 0, 0, 0, 0],
+    /// ];
+    /// let mut options = bare::Options::new();
+    /// options.map("values", map);
+    /// let program = options.load(instructions.map(Instruction::from_bytes).to_vec())?;
+    /// assert_eq!(program.run(&mut [])?, 42);
+    /// # Ok::<(), usermap_vm::Error>(())
+    /// ```
+    pub fn map(&mut self, name: impl Into<String>, map: Map) -> &mut Options {
+        self.maps.push((name.into(), map));
+        self
+    }
+
+    /// The CPU slot that it runs on, which per-CPU maps must have. Nothing is leased: whoever asks
+    /// for a slot sees to it that no other program is on it.
+    pub fn cpu(&mut self, cpu: u32) -> &mut Options {
+        self.cpu = cpu;
+        self
+    }
+
     /// Makes a program of instructions. Functions start where calls lead.
     ///
     /// They must be valid by the rules of the standard (RFC 9669). The kernel has some rules more,
@@ -105,17 +149,23 @@ impl Options {
         self.load_code(code)
     }
 
-    /// Makes a program of an object's, which must use no maps. Functions that it does not list
-    /// start where calls lead.
+    /// Makes a program of an object's, whose maps are the ones given here. Functions that it does
+    /// not list start where calls lead.
     pub fn load_code(&self, mut code: Code) -> Result<Program> {
         complete(&mut code);
         let known = |id| self.helpers.contains_key(&id) || helper::by_id(id).is_some();
-        validate::validate_by(Rules::Standard, &code.name, &code, &[], known)?;
-        let memory = Cage::new(SMALLEST)
-            .map_err(|error| Error::io("reserving memory for", Path::new(NAME), error.into()))?;
+        let definitions: Vec<_> = self.maps.iter().map(definition).collect();
+        validate::validate_by(Rules::Standard, &code.name, &code, &definitions, known)?;
+        let mut places = Places::default();
+        let mut maps = Vec::new();
+        for (name, map) in &self.maps {
+            map.on_cpu(self.cpu)?;
+            maps.push(places.put(name, Storage::Map(map.clone()))?);
+        }
+        let memory = places::cage(NAME, &maps, places.bits()?)?;
         let native = match self.engine {
             Engine::Interpreter => None,
-            Engine::Jit => jit::compile(&code, &[], memory.mask())
+            Engine::Jit => jit::compile(&code, &maps, memory.mask())
                 .map_err(|problem| Error::Object { object: code.name.clone(), problem })?,
         };
         let program = LoadedProgram {
@@ -126,12 +176,27 @@ impl Options {
         };
         let vm = Vm {
             programs: vec![program],
-            maps: Vec::new(),
+            maps,
             helpers: self.helpers.clone(),
             budget: self.budget,
             trace: None,
         };
-        Ok(Program { vm, memory })
+        Ok(Program { vm, memory, cpu: self.cpu })
+    }
+}
+
+/// A map as an object defines it.
+fn definition((name, map): &(String, Map)) -> MapDefinition {
+    let spec = map.spec();
+    MapDefinition {
+        name: name.clone(),
+        map_type: spec.map_type as u32,
+        key_size: spec.key_size,
+        value_size: spec.value_size,
+        max_entries: spec.max_entries,
+        map_flags: spec.flags,
+        spin_lock: spec.spin_lock,
+        ..MapDefinition::default()
     }
 }
 
@@ -151,6 +216,7 @@ fn complete(code: &mut Code) {
 pub struct Program {
     vm: Vm,
     memory: Cage,
+    cpu: u32,
 }
 
 impl Program {
@@ -163,7 +229,7 @@ impl Program {
         }
         let address = if memory.is_empty() { 0 } else { PACKET };
         let length = memory.len() as u64;
-        let mut run = Run::new(&self.vm, &self.memory, 0, Packet::default());
+        let mut run = Run::new(&self.vm, &self.memory, self.cpu, Packet::default());
         let not_there = |kind| Trap { program: 0, instruction: 0, kind };
         let outcome = self.memory.write(address, memory).map_err(not_there).and_then(|()| {
             let value = run.start_with(0, [address, length, 0, 0, 0])?;

@@ -81,6 +81,11 @@ impl<'c> Steps<'c> {
     pub(crate) fn of(code: &'c Code) -> Steps<'c> {
         Steps { instructions: &code.instructions, at: 0 }
     }
+
+    /// Those from one to before another.
+    pub(crate) fn between(code: &'c Code, start: usize, end: usize) -> Steps<'c> {
+        Steps { instructions: code.instructions.get(..end).unwrap_or_default(), at: start }
+    }
 }
 
 impl<'c> Iterator for Steps<'c> {

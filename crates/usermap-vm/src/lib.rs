@@ -159,6 +159,7 @@ mod interpret;
 mod jit;
 mod load;
 mod object;
+mod places;
 mod program;
 mod program_type;
 mod run;

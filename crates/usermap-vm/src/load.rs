@@ -2,13 +2,12 @@
 
 use crate::code::Code;
 use crate::error::{Error, Result};
-use crate::helper::{self, EventArray, Events, ProgramArray};
+use crate::helper::{self, EventArray, Events, PERF_EVENT_ARRAY, PROG_ARRAY, ProgramArray};
 use crate::object::{MapDefinition, Object};
+use crate::places::{self, Places};
 use crate::program::Program;
-use crate::run::{
-    ArrayLayout, HelperCall, LoadedMap, LoadedProgram, OwnHelper, Storage, Trace, Vm,
-};
-use crate::sandbox::cage::{Cage, LARGEST, MAPS, PAGE, SMALLEST};
+use crate::run::{HelperCall, LoadedMap, LoadedProgram, OwnHelper, Storage, Trace, Vm};
+use crate::sandbox::cage::Cage;
 use crate::slots::Slots;
 use crate::{interpret, jit, validate};
 use std::collections::HashMap;
@@ -16,11 +15,6 @@ use std::path::Path;
 use std::sync::Arc;
 use usermap::abi::map_flags;
 use usermap::{Map, MapType, MapTypes, Spec};
-
-/// `BPF_MAP_TYPE_PROG_ARRAY`
-const PROG_ARRAY: u32 = 3;
-/// `BPF_MAP_TYPE_PERF_EVENT_ARRAY`
-const PERF_EVENT_ARRAY: u32 = 4;
 
 /// How an object is loaded.
 ///
@@ -228,16 +222,13 @@ impl Object {
     /// ```
     pub fn load(&self, options: &Options) -> Result<Loaded> {
         let slots = options.slots.unwrap_or_else(usermap::possible_cpus).max(1);
-        let mut next = MAPS;
+        let mut places = Places::default();
         let mut maps = Vec::new();
         for (index, definition) in self.maps().iter().enumerate() {
-            maps.push(self.make(index, definition, slots, &mut next)?);
+            let storage = self.make(index, definition, slots)?;
+            maps.push(places.put(&definition.name, storage)?);
         }
-        let bits = (u64::BITS - next.leading_zeros()).max(SMALLEST);
-        if bits > LARGEST {
-            let rule = format!("they need {next} bytes of addresses, and there are 2^{LARGEST}");
-            return Err(Error::Invalid { what: "the object's maps".to_owned(), rule });
-        }
+        let bits = places.bits()?;
         let (mut programs, mut unfit) = (Vec::new(), HashMap::new());
         for (number, code) in self.programs().iter().enumerate() {
             let (program, obstacle) = self.translate(code, &maps, bits, options);
@@ -296,30 +287,13 @@ impl Object {
         })
     }
 
-    /// Makes or opens a map, and finds a place for it in the programs' addresses.
-    fn make(
-        &self,
-        index: usize,
-        definition: &MapDefinition,
-        slots: u32,
-        next: &mut u64,
-    ) -> Result<LoadedMap> {
-        let name: Arc<str> = definition.name.as_str().into();
-        let storage = match definition.map_type {
+    /// Makes or opens a map.
+    fn make(&self, index: usize, definition: &MapDefinition, slots: u32) -> Result<Storage> {
+        Ok(match definition.map_type {
             PROG_ARRAY => Storage::Programs(ProgramArray::new(definition.max_entries)),
             PERF_EVENT_ARRAY => Storage::Events(EventArray::new(slots)),
             _ => Storage::Map(self.open_map(index, definition, slots)?),
-        };
-        let mut start = 0;
-        let mut array = None;
-        if let Storage::Map(map) = &storage
-            && let Some(memory) = map.value_memory()?
-        {
-            start = *next;
-            *next = (start + memory.length).next_multiple_of(PAGE) + PAGE;
-            array = layout(map, start)?;
-        }
-        Ok(LoadedMap { name, storage, start, array })
+        })
     }
 
     fn open_map(&self, index: usize, definition: &MapDefinition, slots: u32) -> Result<Map> {
@@ -392,43 +366,10 @@ fn per_cpu(map: &LoadedMap) -> Option<(&str, &Map)> {
     }
 }
 
-/// Where an array's values are, asked from the map itself.
-fn layout(map: &Map, start: u64) -> Result<Option<ArrayLayout>> {
-    let spec = map.spec();
-    if !spec.map_type.is_array() {
-        return Ok(None);
-    }
-    let place = |cpu: u32, index: u32| -> Result<u64> {
-        let value = map.on_cpu(cpu)?.lookup(&index.to_ne_bytes())?;
-        Ok(value.map_or(0, |value| value.offset() as u64))
-    };
-    let first = place(0, 0)?;
-    let stride = place(0, 1)?.saturating_sub(first);
-    let plane = match spec.map_type.is_per_cpu() && spec.cpus > 1 {
-        true => place(1, 0)? - first,
-        false => 0,
-    };
-    Ok(Some(ArrayLayout { start: start + first, max_entries: spec.max_entries, stride, plane }))
-}
-
 impl Shared {
     /// The memory of a runner: with all maps in it.
     pub(crate) fn cage(&self) -> Result<Cage> {
-        let failed = |error: rustix::io::Errno| Error::Io {
-            action: "mapping the memory of",
-            path: self.object.name().into(),
-            error: error.into(),
-        };
-        let mut cage = Cage::new(self.bits).map_err(failed)?;
-        for map in &self.vm.maps {
-            let Storage::Map(open) = &map.storage else { continue };
-            let Some(memory) = open.value_memory()? else { continue };
-            let writable = open.spec().flags & map_flags::RDONLY_PROG == 0;
-            let name = format!("map {}", map.name).into();
-            let part = (memory.start, memory.length);
-            cage.map(name, map.start, memory.fd, part, writable).map_err(failed)?;
-        }
-        Ok(cage)
+        places::cage(self.object.name(), &self.vm.maps, self.bits)
     }
 
     /// The maps in whose slots others could run, too.

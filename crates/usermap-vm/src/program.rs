@@ -41,8 +41,10 @@ pub struct Program {
 pub struct Outcome {
     /// What the program returned: its verdict, in the lower 32 bits.
     pub value: u64,
-    /// Where it redirected the packet.
+    /// Where the packet goes, if the verdict is to redirect it.
     pub redirect: Option<Redirect>,
+    /// Where clones of the packet were sent (`bpf_clone_redirect`).
+    pub clones: Vec<Redirect>,
     /// Instructions that were taken off the budget.
     pub instructions: u64,
 }
@@ -181,19 +183,45 @@ impl Runner<'_> {
     ///
     /// As there.
     pub fn run(&mut self, context: &mut Context) -> Result<Outcome> {
+        self.repeat(context, 1)
+    }
+
+    /// Runs the program so many times, at least once, as the kernel's `BPF_PROG_TEST_RUN` does
+    /// with `repeat`: each run finds the packet and the context as the one before left them. Gives
+    /// what the last run gave.
+    ///
+    /// # Errors
+    ///
+    /// As [`Program::run`]; the first that goes wrong is the last.
+    ///
+    /// ```
+    /// # use usermap_vm::{Context, Object, Options, Xdp};
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/objects/firewall.bpf.o");
+    /// let loaded = Object::open(path)?.load(&Options::new())?;
+    /// let verdicts = usermap::PerCpuArray::<u64>::from_map(loaded.map("verdicts")?)?;
+    /// let program = loaded.program("firewall")?;
+    /// program.runner()?.repeat(&mut Context::from(Xdp::new(vec![0; 64])), 1000)?;
+    /// assert_eq!(verdicts.sum(2)?, 1000); // XDP_PASS
+    /// # Ok::<(), usermap_vm::Error>(())
+    /// ```
+    pub fn repeat(&mut self, context: &mut Context, times: u64) -> Result<Outcome> {
         let (shared, number) = (self.shared, self.number);
         let program_type = shared.vm.programs[number].program_type;
         let memory = self.memory()?;
         let packet = context.place(program_type, memory)?;
         let mut run = Run::new(&shared.vm, memory, self.lease.cpu(), packet);
-        let given = run.start(number, CONTEXT);
-        let value = given.map_err(|trap| self.fault(trap))?;
+        let mut value = run.start(number, CONTEXT).map_err(|trap| self.fault(trap))?;
+        for _ in 1..times {
+            run.again();
+            value = run.start(number, CONTEXT).map_err(|trap| self.fault(trap))?;
+        }
         let left = u64::try_from(run.state.budget).unwrap_or_default();
         let packet = run.packet;
         context.collect(memory, &packet)?;
         Ok(Outcome {
             value,
-            redirect: packet.redirect,
+            redirect: packet.redirect.filter(|_| program_type.is_redirect(value)),
+            clones: packet.clones,
             instructions: shared.vm.budget.saturating_sub(left),
         })
     }

@@ -6,7 +6,9 @@ use crate::error::{FaultKind, Trap};
 use crate::sandbox::cage::{Cage, FRAME, STACK, STACK_TOP};
 use crate::{helper, interpret};
 use crate::{jit, program_type::ProgramType};
+use std::any::Any;
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use usermap::{Map, ValuePointer};
 
@@ -139,10 +141,23 @@ pub(crate) struct Run<'r> {
     pub(crate) tail_calls: u32,
     /// Why a helper refused to go on, while machine code is left.
     pub(crate) stop: Option<Stop>,
+    /// What a helper panicked with, while machine code is left.
+    pub(crate) panic: Option<Box<dyn Any + Send>>,
     /// Bytes of scratch memory in use.
     pub(crate) scratch: u64,
     /// The `bpf_spin_lock` that the program holds; 0 if none.
     pub(crate) lock: u64,
+}
+
+/// Gives back what a run has taken, however it ends: a helper of others may panic.
+struct Ended<'e, 'r> {
+    run: &'e mut Run<'r>,
+}
+
+impl Drop for Ended<'_, '_> {
+    fn drop(&mut self) {
+        helper::release(self.run);
+    }
 }
 
 /// Why a helper refuses to go on.
@@ -190,9 +205,20 @@ impl<'r> Run<'r> {
             packet,
             tail_calls: 0,
             stop: None,
+            panic: None,
             scratch: 0,
             lock: 0,
         }
+    }
+
+    /// Makes it a run that has not begun, on the packet as it is now.
+    pub(crate) fn again(&mut self) {
+        self.state.budget = i64::try_from(self.vm.budget).unwrap_or(i64::MAX);
+        self.state.frame = STACK_TOP;
+        self.packet.redirect = None;
+        self.packet.clones.clear();
+        self.tail_calls = 0;
+        self.scratch = 0;
     }
 
     /// Runs a program from its start; gives r0.
@@ -202,9 +228,8 @@ impl<'r> Run<'r> {
 
     /// The same with more arguments, for programs that have no context.
     pub(crate) fn start_with(&mut self, program: usize, arguments: [u64; 5]) -> Result<u64, Trap> {
-        let given = self.execute(program, 0, STACK_TOP, arguments);
-        helper::release(self);
-        given
+        let ended = Ended { run: self };
+        ended.run.execute(program, 0, STACK_TOP, arguments)
     }
 
     /// Runs a function in a frame.
@@ -305,15 +330,21 @@ impl<'r> Run<'r> {
         self.execute(program, 0, frame, [context, 0, 0, 0, 0]).map(Some).map_err(Stop::Trap)
     }
 
-    /// Calls a helper from machine code, which looks into the state afterwards.
+    /// Calls a helper from machine code, which looks into the state afterwards. It has no frames
+    /// that could be unwound: a panic is kept until it is left.
     pub(crate) fn call_from_machine(&mut self, id: u32, arguments: [u64; 5]) -> u64 {
-        let given = match id {
+        let called = catch_unwind(AssertUnwindSafe(|| match id {
             TAIL_CALL => self.tail_call(arguments).map(|called| {
                 self.state.tail_called = u64::from(called.is_some());
                 called.unwrap_or(NO_TAIL_CALL)
             }),
             _ => self.call_helper(id, arguments),
-        };
+        }));
+        let given = called.unwrap_or_else(|panic| {
+            self.panic = Some(panic);
+            self.state.stopped = 1;
+            Ok(0)
+        });
         given.unwrap_or_else(|stop| {
             self.stop = Some(stop);
             self.state.stopped = 1;

@@ -11,6 +11,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use usermap_vm::{Context, Loaded, Outcome, Program, ProgramType};
 
+/// Bytes of an Ethernet header.
+const ETHERNET: usize = 14;
+
 /// The most that can be given to a program.
 const MOST: u64 = 1 << 20;
 
@@ -38,7 +41,7 @@ pub fn run(
     }
     drop(runner);
     let Some(outcome) = last else { return Ok(()) };
-    let packet = data(&context);
+    let packet = data(&context, program.program_type());
     let left = context.to_bytes();
     if options.data_out.is_some() && packet.is_none() {
         let rule = format!("a program of type {} has none", program.program_type());
@@ -88,10 +91,15 @@ fn context(options: &RunOptions, program_type: ProgramType) -> Result<Context> {
     Ok(context)
 }
 
-/// The packet as `BPF_PROG_TEST_RUN` hands it out: with XDP's metadata before it.
-fn data(context: &Context) -> Option<Vec<u8>> {
+/// The packet as `BPF_PROG_TEST_RUN` hands it out: with XDP's metadata before it; and of programs
+/// that get it from its network layer on, with zeros for its Ethernet header.
+fn data(context: &Context, program_type: ProgramType) -> Option<Vec<u8>> {
     let metadata = if let Context::Xdp(xdp) = context { &xdp.metadata[..] } else { &[] };
-    Some([metadata, context.packet()?].concat())
+    let mut data = [metadata, context.packet()?].concat();
+    if matches!(program_type, ProgramType::SocketFilter | ProgramType::CgroupSkb) {
+        data.iter_mut().take(ETHERNET).for_each(|byte| *byte = 0);
+    }
+    Some(data)
 }
 
 fn average(elapsed: Duration, times: u64) -> u128 {

@@ -77,3 +77,21 @@ pub fn packet() -> Vec<u8> {
     packet.extend_from_slice(b"hello world, these are bytes!!!!");
     packet
 }
+
+/// The same without the CPU slots' numbers: a program runs on that of the CPU it happens to be on.
+pub fn without_cpus(value: &Value) -> Value {
+    match value {
+        Value::Array(values) => {
+            let mut values: Vec<Value> = values.iter().map(without_cpus).collect();
+            if value[0]["cpu"].is_u64() {
+                values.sort_by_key(Value::to_string);
+            }
+            Value::Array(values)
+        }
+        Value::Object(members) => {
+            let members = members.iter().filter(|(name, _)| *name != "cpu");
+            members.map(|(name, value)| (name.clone(), without_cpus(value))).collect()
+        }
+        other => other.clone(),
+    }
+}

@@ -72,6 +72,17 @@ impl ProgramType {
             _ => true,
         }
     }
+
+    /// Whether the value sends the packet to where a helper said.
+    pub(crate) fn is_redirect(self, value: u64) -> bool {
+        match self {
+            ProgramType::Xdp => u64::from(value as u32) == XDP_REDIRECT,
+            ProgramType::SchedCls | ProgramType::SchedAct => {
+                u64::from(value as u32) == TC_ACT_REDIRECT
+            }
+            _ => false,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -88,5 +99,6 @@ mod tests {
         assert_eq!(ProgramType::Xdp.verdict_name(XDP_REDIRECT), Some("XDP_REDIRECT"));
         assert_eq!(ProgramType::CgroupSkb.verdict_name(1), Some("SK_PASS"));
         assert_eq!(ProgramType::SocketFilter.verdict_name(1), None);
+        assert!(ProgramType::Xdp.is_redirect(4) && !ProgramType::SocketFilter.is_redirect(4));
     }
 }

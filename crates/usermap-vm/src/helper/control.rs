@@ -70,8 +70,17 @@ pub(super) fn lock(run: &mut Run<'_>, [lock, ..]: [u64; 5]) -> Called {
     }
 }
 
+/// What it costs to take a lock over: a program must not wait so again and again.
+const TAKEN_OVER: u64 = 1 << 20;
+
 /// Whether the lock of a thread that no longer exists became this one's.
-fn given_up(run: &Run<'_>, lock: u64, holder: u32, own: u32, begin: Instant) -> Result<bool, Stop> {
+fn given_up(
+    run: &mut Run<'_>,
+    lock: u64,
+    holder: u32,
+    own: u32,
+    begin: Instant,
+) -> Result<bool, Stop> {
     if begin.elapsed() < PATIENCE {
         return Ok(false);
     }
@@ -82,6 +91,7 @@ fn given_up(run: &Run<'_>, lock: u64, holder: u32, own: u32, begin: Instant) -> 
     if exists {
         return Ok(false);
     }
+    spend(run, TAKEN_OVER)?;
     let expected = Atomic::CompareExchange(holder.into());
     Ok(run.memory.atomic(lock, 4, expected, own.into())? == u64::from(holder))
 }

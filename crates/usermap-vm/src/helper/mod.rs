@@ -33,6 +33,11 @@ use crate::program_type::ProgramType;
 use crate::run::{Run, Stop};
 use usermap::abi::helper as own;
 
+/// `BPF_MAP_TYPE_PROG_ARRAY`
+pub(crate) const PROG_ARRAY: u32 = 3;
+/// `BPF_MAP_TYPE_PERF_EVENT_ARRAY`
+pub(crate) const PERF_EVENT_ARRAY: u32 = 4;
+
 /// A helper's code.
 pub(crate) type Function = fn(&mut Run<'_>, [u64; 5]) -> Result<u64, Stop>;
 

@@ -5,6 +5,7 @@ use super::translate;
 use crate::blocks;
 use crate::code::Code;
 use crate::error::{FaultKind, Trap};
+use crate::instruction::{Instruction, opcode};
 use crate::run::{LoadedMap, Run};
 use crate::sandbox::cage::FRAMES;
 use crate::sandbox::native::{self, Executable, Exit};
@@ -49,7 +50,9 @@ fn machine() -> Result<&'static OwnedTargetIsa, String> {
         for (name, value) in [
             ("opt_level", "none"),
             ("is_pic", "false"),
-            ("enable_probestack", "false"),
+            // A frame of more than a page could otherwise reach over the host stack's guard page.
+            ("enable_probestack", "true"),
+            ("probestack_strategy", "inline"),
             ("unwind_info", "false"),
             ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
         ] {
@@ -84,10 +87,29 @@ pub(crate) fn compile(
             .compile(machine.as_ref(), &mut ControlPlane::default())
             .map_err(|error| format!("{}: {:?}", code.functions[function].name, error.inner))?;
         let compiled = context.take_compiled_code().ok_or("it was not compiled")?;
+        check_frame(&compiled)
+            .map_err(|problem| format!("{}: {problem}", code.functions[function].name))?;
         let calls = calls(&compiled, &context.func.params)?;
         functions.push((compiled, calls));
     }
     Native::link(functions).map(Some)
+}
+
+/// Bytes of the host's stack that a function may take. Frames add up: with all frames of the
+/// program's own stack and all tail calls there are up to 41 at once.
+const LARGEST_FRAME: u32 = 16 << 10;
+
+/// Refuses a function that keeps too much on the host's stack.
+fn check_frame(compiled: &CompiledCode) -> Result<(), String> {
+    let layout = compiled.buffer.frame_layout();
+    let bytes = layout.map_or(0, |layout| layout.frame_to_fp_offset);
+    match bytes <= LARGEST_FRAME {
+        true => Ok(()),
+        false => Err(format!(
+            "its machine code needs {bytes} bytes of stack, and {LARGEST_FRAME} are allowed; \
+             run it by the interpreter"
+        )),
+    }
 }
 
 /// A call of another function: where its distance is kept, and the function's number.
@@ -107,6 +129,13 @@ fn calls(
         Ok((reloc.offset as usize, names.user_named_funcs()[*name].index as usize))
     };
     compiled.buffer.relocs().iter().map(call).collect()
+}
+
+/// Whether an instruction is an atomic operation that stores, as all but one do.
+fn writes(instruction: Instruction) -> bool {
+    instruction.class() == opcode::STX
+        && instruction.opcode & opcode::MODE == opcode::ATOMIC
+        && instruction.imm != opcode::LOAD_ACQ
 }
 
 impl Native {
@@ -158,6 +187,10 @@ impl Native {
     /// What an early exit means.
     #[cold]
     fn trap(&self, run: &mut Run<'_>, exit: Exit) -> Trap {
+        if let Some(panic) = run.panic.take() {
+            // Of a helper: it goes on where there are frames of Rust again.
+            std::panic::resume_unwind(panic);
+        }
         let after = self.places.partition_point(|(offset, _)| *offset <= exit.offset);
         let instruction = after.checked_sub(1).map_or(0, |index| self.places[index].1);
         let trap = self.traps.binary_search_by_key(&exit.offset, |(offset, _)| *offset);
@@ -177,7 +210,9 @@ impl Native {
                 let address = (address as u64).wrapping_sub(run.state.base as u64);
                 let accessed = run.code().instructions.get(instruction);
                 let size = accessed.map_or(0, |instruction| instruction.width().into());
-                run.memory.fault(address, size, exit.write)
+                // What an atomic operation is made of may load first.
+                let write = exit.write || accessed.is_some_and(|accessed| writes(*accessed));
+                run.memory.fault(address, size, write)
             }
             (None, _) => crate::run::wrong("machine code", "it came to its end".to_owned()),
         };

@@ -250,8 +250,13 @@ unsafe fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut
                     handler(signal);
                 }
             }
+            Some(before) if before.sa_sigaction == libc::SIG_IGN && (*info).si_code <= 0 => {}
             _ => {
                 libc::signal(signal, libc::SIG_DFL);
+                if (*info).si_code <= 0 {
+                    // Sent by somebody: there is no instruction that would fault again.
+                    libc::raise(signal);
+                }
             }
         }
     }

@@ -6,6 +6,7 @@
 //! here.
 
 mod encoding;
+mod maps;
 #[cfg(test)]
 mod tests;
 
@@ -77,6 +78,11 @@ pub(crate) fn validate_by(
     validator.functions()?;
     for number in 0..code.functions.len() {
         validator.function(code.range(number))?;
+    }
+    if !maps.is_empty() {
+        for block in blocks::blocks(code) {
+            validator.calls_on_maps(block).map_err(|(number, it)| validator.error(number, it))?;
+        }
     }
     Ok(())
 }

@@ -164,3 +164,62 @@ fn fields_and_registers() {
     assert_eq!(problem_of([0x85, 0, 0, 0, 1, 0, 0, 0]), "none");
     assert_eq!(problem_of([0xd3, 0xa0, 0xf8, 0xff, 0, 1, 0, 0]), "none");
 }
+
+#[test]
+fn helpers_on_the_wrong_maps() {
+    let maps = [
+        map("flows", 1, 8, 100),
+        map("last", 23, 8, 100),
+        map("calls", 3, 4, 8),
+        map("events", 4, 4, 8),
+        MapDefinition { map_flags: 1 << 7, ..map("limits", ARRAY, 8, 1) },
+        map("later", 27, 0, 4096),
+    ];
+    let wide = |register: u8, number: u8| [[0x18, 0x10 | register, 0, 0, number, 0, 0, 0], [0; 8]];
+    let call = |id: u8| [0x85, 0, 0, 0, id, 0, 0, 0];
+    let said = |instructions: &[[u8; 8]]| match validate(
+        "a.o",
+        &code(&[instructions, &[EXIT]].concat(), &[0]),
+        &maps,
+        |_| true,
+    ) {
+        Ok(()) => "none".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let cases = [
+        (1, 0, 1, ""),
+        (1, 0, 87, "map flows: only queues and stacks are pushed to and popped from"),
+        (1, 1, 1, "map last: queues and stacks have no keys"),
+        (1, 1, 164, "map last: queues and stacks cannot be walked"),
+        (1, 0, 195, "map flows: only per-CPU maps have values of other CPUs"),
+        (1, 2, 1, "map calls: a PROG_ARRAY's programs can only be called"),
+        (1, 3, 2, "map events: a PERF_EVENT_ARRAY only takes events"),
+        (1, 4, 1, ""),
+        (1, 4, 2, "map limits: the map is read-only for programs"),
+        (1, 5, 2, ""),
+        (2, 2, 12, ""),
+        (2, 0, 12, "map flows: only a PROG_ARRAY has programs to call"),
+        (2, 3, 25, ""),
+        (2, 2, 25, "map calls: only a PERF_EVENT_ARRAY takes events"),
+        // Not an argument that is a map.
+        (2, 2, 1, ""),
+        (1, 2, 7, ""),
+    ];
+    for (register, number, id, problem) in cases {
+        let found = said(&[&wide(register, number)[..], &[call(id)]].concat());
+        match problem {
+            "" => assert_eq!(found, "none", "{number} {id}"),
+            _ => assert!(found.contains(&format!(": {problem} (a.c:7")), "{found}"),
+        }
+    }
+    let [first, second] = wide(6, 1);
+    let (copy, change) = ([0xbf, 0x61, 0, 0, 0, 0, 0, 0], [0x07, 1, 0, 0, 0, 0, 0, 0]);
+    // Known in a register that a call leaves alone, and copied from there.
+    let found = said(&[first, second, call(5), copy, call(1)]);
+    assert!(found.contains("instruction 4") && found.contains("map last"), "{found}");
+    // Not known: changed, taken by a call, or of another block.
+    assert_eq!(said(&[first, second, copy, change, call(1)]), "none");
+    assert_eq!(said(&[first, second, copy, call(5), call(1)]), "none");
+    let skip = [0x15, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(said(&[first, second, copy, skip, call(1)]), "none");
+}

@@ -147,3 +147,96 @@ fn libbpf_reads_subsets_of_types() {
     assert!(said.contains("'HUGE' val=81985529216486895"), "{said}");
     assert!(said.contains("FWD 'flow' fwd_kind=struct"), "{said}");
 }
+
+/// Programs that call a helper on a map that it is not for.
+const WRONG_MAPS: &str = r#"
+#include "prelude.h"
+
+static void *(*const bpf_map_lookup_percpu_elem)(void *, const void *, __u32) = (void *)195;
+
+#define MAP(NAME, TYPE)                     \
+    struct {                                \
+        __uint(type, BPF_MAP_TYPE_##TYPE);  \
+        __uint(max_entries, 4);             \
+        __type(key, __u32);                 \
+        __type(value, __u64);               \
+    } NAME SEC(".maps")
+
+MAP(a_connection_table, HASH);
+MAP(limits, ARRAY);
+MAP(calls, PROG_ARRAY);
+struct {
+    __uint(type, 23);
+    __uint(max_entries, 4);
+    __uint(value_size, 8);
+} recent SEC(".maps");
+
+SEC("xdp") int pushes(struct xdp_md *context)
+{
+    __u64 value = 1;
+    return bpf_map_push_elem(&a_connection_table, &value, 0);
+}
+
+SEC("xdp") int looks_up(struct xdp_md *context)
+{
+    __u32 key = context->ingress_ifindex;
+    __u64 *value = key > 3 ? bpf_map_lookup_elem(&recent, &key) : 0;
+    return value ? *value : 0;
+}
+
+SEC("xdp") int of_a_cpu(struct xdp_md *context)
+{
+    __u32 key = 0;
+    return bpf_map_lookup_percpu_elem(&limits, &key, 0) != 0;
+}
+
+SEC("xdp") int jumps(struct xdp_md *context)
+{
+    bpf_tail_call(context, &limits, 0);
+    return 1;
+}
+
+SEC("xdp") int reads_programs(struct xdp_md *context)
+{
+    __u32 key = 0;
+    return bpf_map_lookup_elem(&calls, &key) != 0;
+}
+"#;
+
+#[test]
+fn helpers_on_wrong_maps_are_refused_by_the_maps_names() {
+    let Some(clang) = clang() else { return };
+    let scratch = Scratch::new("wrong-maps");
+    let source = scratch.0.join("wrong.bpf.c");
+    std::fs::write(&source, WRONG_MAPS).unwrap();
+    for version in ["v1", "v2", "v3", "v4"] {
+        let to = scratch.0.join(format!("wrong.{version}.o"));
+        let include = format!("-I{}", directory().display());
+        let object = build(clang, &source, &to, &["-g", &include, &format!("-mcpu={version}")]);
+        for (program, helper, said) in [
+            (
+                "pushes",
+                "bpf_map_push_elem",
+                "map a_connection_table: only queues and stacks are pushed to and popped from",
+            ),
+            ("looks_up", "bpf_map_lookup_elem", "map recent: queues and stacks have no keys"),
+            (
+                "of_a_cpu",
+                "bpf_map_lookup_percpu_elem",
+                "map limits: only per-CPU maps have values of other CPUs",
+            ),
+            ("jumps", "bpf_tail_call", "map limits: only a PROG_ARRAY has programs to call"),
+            (
+                "reads_programs",
+                "bpf_map_lookup_elem",
+                "map calls: a PROG_ARRAY's programs can only be called",
+            ),
+        ] {
+            let options = usermap_vm::Options::new().only([program]);
+            let error = object.load(&options).err().expect(program).to_string();
+            assert!(error.contains(&format!("program {program}, ")), "{version}: {error}");
+            assert!(error.contains(helper) && error.contains(said), "{version}: {error}");
+            assert!(error.contains("wrong.bpf.c:"), "{version}: {error}");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::compare::same;
 use crate::host::Process;
-use crate::{mapping, program, syscall, walk};
+use crate::{mapping, syscall, walk};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use usermap::{MapType, Mapping};
@@ -50,6 +50,9 @@ impl Shape {
     }
 }
 
+/// How programs are run: what stands for the operation `PROG`.
+pub type Programs<'a> = &'a dyn Fn(&mut Replay<'_>, &Value) -> Value;
+
 /// A case that is being replayed.
 pub struct Replay<'a> {
     pub process: Process,
@@ -59,9 +62,10 @@ pub struct Replay<'a> {
     pub mappings: BTreeMap<String, Mapping>,
     /// The token of the batch before.
     pub last_token: Option<Vec<u8>>,
+    programs: Programs<'a>,
 }
 
-pub fn replay(case: &Value) -> Verdict {
+pub fn replay(case: &Value, programs: Programs<'_>) -> Verdict {
     if let Some(reason) = reason_to_skip(case) {
         return Verdict::Skipped(reason);
     }
@@ -71,6 +75,7 @@ pub fn replay(case: &Value) -> Verdict {
         fds: BTreeMap::new(),
         mappings: BTreeMap::new(),
         last_token: None,
+        programs,
     };
     let other = replay.process.open_other();
     replay.fds.insert("@notmap".into(), (other, Shape::of(&case["map"])));
@@ -131,7 +136,7 @@ impl Replay<'_> {
             "DUMP" => walk::dump(self, operation),
             "DRAIN" => walk::drain(self, operation),
             "WALK_BATCH" => walk::walk_batch(self, operation),
-            "PROG" => program::run(self, operation),
+            "PROG" => (self.programs)(self, operation),
             _ => syscall::run(self, operation),
         }
     }

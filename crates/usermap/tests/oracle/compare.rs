@@ -14,6 +14,19 @@ pub fn unhex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(digit).collect()
 }
 
+/// The bytes of an operand; none if there is no such operand.
+pub fn bytes(call: &Value, field: &str) -> Vec<u8> {
+    call[field].as_str().map(unhex).unwrap_or_default()
+}
+
+/// What a helper returned, a number or a negative errno.
+pub fn returned(value: i64) -> Value {
+    match i32::try_from(value) {
+        Ok(errno) if errno < 0 => json!({"ret": value, "err": errno_name(-errno)}),
+        _ => json!({"ret": value}),
+    }
+}
+
 /// The kernel's name of an errno.
 pub fn errno_name(errno: i32) -> String {
     let name = match errno {

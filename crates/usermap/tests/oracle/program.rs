@@ -1,11 +1,12 @@
 //! A program's calls, all in one run on one CPU.
 
 use crate::case::{Replay, Shape};
-use crate::compare::{errno_name, hex, outcome, unhex};
+use crate::compare::{bytes, errno_name, hex, outcome, returned, unhex};
+use crate::verifier;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use usermap::command::Host;
-use usermap::{Error, Helper, Program, Result, Spec, ValuePointer, abi::errno};
+use usermap::{Error, Program, Result, ValuePointer, abi::errno};
 
 pub fn run(replay: &mut Replay<'_>, op: &Value) -> Value {
     let (fd, shape) = replay.fd(op);
@@ -13,7 +14,7 @@ pub fn run(replay: &mut Replay<'_>, op: &Value) -> Value {
         return json!({"load_errno": errno::EBADF, "err": "EBADF"});
     };
     let calls = op["calls"].as_array().map_or(&[][..], Vec::as_slice);
-    if let Err(error) = calls.iter().try_for_each(|call| check(map.spec(), call)) {
+    if let Err(error) = calls.iter().try_for_each(|call| verifier::check(map.spec(), call)) {
         return json!({"load_errno": error.errno(), "err": errno_name(error.errno())});
     }
     let cpu = op["cpu"].as_u64().unwrap_or(0) as u32;
@@ -24,32 +25,6 @@ pub fn run(replay: &mut Replay<'_>, op: &Value) -> Value {
     let mut run = Run { program, shape, kept: BTreeMap::new(), ended: false };
     let rets: Vec<_> = calls.iter().map(|call| run.call(call)).collect();
     json!({"load_errno": 0, "rets": rets})
-}
-
-/// What a verifier finds in a call before anything runs: the helper and the accesses that the
-/// map's kind and flags allow.
-fn check(spec: &Spec, call: &Value) -> Result<()> {
-    let name = call["fn"].as_str().unwrap_or_default();
-    if matches!(name, "read" | "write") {
-        return if name == "read" { spec.allows_load() } else { spec.allows_store() };
-    }
-    let unknown = Error::Command {
-        command: "program",
-        rule: "a helper for other kinds of map",
-        errno: errno::EINVAL,
-    };
-    let helper = Helper::from_name(&format!("bpf_{name}")).ok_or(unknown)?;
-    spec.allows(helper)?;
-    let looks_up = matches!(helper, Helper::MapLookupElem | Helper::MapLookupPercpuElem);
-    let reads = looks_up && call["read"].as_u64() != Some(0) || helper == Helper::ForEachMapElem;
-    let adds = call.get("atomic_add").is_some();
-    if reads || adds {
-        spec.allows_load()?;
-    }
-    if call.get("store").is_some() || adds {
-        spec.allows_store()?;
-    }
-    Ok(())
 }
 
 /// A running program.
@@ -195,12 +170,5 @@ impl Run<'_> {
 
 /// A helper's result: 0 or the negative errno.
 fn ret(result: Result<()>) -> Value {
-    match result {
-        Ok(()) => json!({"ret": 0}),
-        Err(error) => json!({"ret": -error.errno(), "err": errno_name(error.errno())}),
-    }
-}
-
-fn bytes(call: &Value, field: &str) -> Vec<u8> {
-    call[field].as_str().map(unhex).unwrap_or_default()
+    returned(result.map_or_else(|error| -i64::from(error.errno()), |()| 0))
 }
