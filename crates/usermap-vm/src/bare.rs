@@ -3,7 +3,6 @@
 //! For tests of instructions and for tools. Such a program gets the address of its memory in r1 and
 //! the length in r2, or zeros if there is none; it has a stack, and the maps that it is given.
 
-use crate::blocks;
 use crate::code::{Code, Function};
 use crate::context::Packet;
 use crate::error::{Error, Fault, Result, Trap};

@@ -65,15 +65,6 @@ pub(crate) fn blocks(code: &Code) -> Vec<Block> {
     blocks
 }
 
-/// For each instruction, how many the block has that starts with it; 0 where none does.
-pub(crate) fn costs(code: &Code) -> Vec<u32> {
-    let mut costs = vec![0; code.instructions.len()];
-    for block in blocks(code) {
-        costs[block.start] = block.count;
-    }
-    costs
-}
-
 /// How many places an instruction takes.
 pub(crate) fn length(instruction: &Instruction) -> usize {
     if instruction.is_wide() { 2 } else { 1 }
@@ -140,7 +131,6 @@ mod tests {
         let expected = [(0, 4, 3), (4, 5, 1), (5, 6, 1), (6, 8, 2)];
         let expected = expected.map(|(start, end, count)| Block { start, end, count });
         assert_eq!(blocks(&program), expected);
-        assert_eq!(costs(&program), [3, 0, 0, 0, 1, 1, 2, 0]);
     }
 
     #[test]

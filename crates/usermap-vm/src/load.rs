@@ -17,6 +17,15 @@ use usermap::abi::map_flags;
 use usermap::{Map, MapType, MapTypes, Spec};
 
 /// How an object is loaded.
+///
+/// ```
+/// # use usermap_vm::{Object, Options};
+/// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/objects/tour.bpf.o");
+/// let options = Options::new().interpret(true).budget(10_000).slots(2).only(["inspect"]);
+/// let loaded = Object::open(path)?.load(&options)?;
+/// assert_eq!(loaded.map("packets")?.spec().cpus, 2);
+/// # Ok::<(), usermap_vm::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Options {
     interpret: bool,
@@ -42,29 +51,75 @@ impl Default for Options {
 
 impl Options {
     /// Machine code, a budget of 2^30 instructions a run, a slot for each possible CPU.
+    ///
+    /// ```
+    /// # use usermap_vm::{Object, Options};
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/objects/firewall.bpf.o");
+    /// let loaded = Object::open(path)?.load(&Options::new())?;
+    /// assert_eq!(loaded.program("firewall")?.name(), "firewall");
+    /// # Ok::<(), usermap_vm::Error>(())
+    /// ```
     pub fn new() -> Options {
         Options::default()
     }
 
     /// Whether programs are interpreted instead of translated to machine code.
+    ///
+    /// ```
+    /// # use usermap_vm::{Object, Options, Xdp};
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/objects/firewall.bpf.o");
+    /// let interpreted = Object::open(path)?.load(&Options::new().interpret(true))?;
+    /// let outcome = interpreted.program("firewall")?.run(&mut Xdp::new(vec![0; 64]).into())?;
+    /// assert_eq!(outcome.value, 2); // XDP_PASS
+    /// # Ok::<(), usermap_vm::Error>(())
+    /// ```
     pub fn interpret(mut self, interpret: bool) -> Options {
         self.interpret = interpret;
         self
     }
 
     /// How many instructions a run may take.
+    ///
+    /// ```
+    /// # use usermap_vm::{Context, Object, Options};
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/objects/tour.bpf.o");
+    /// let loaded = Object::open(path)?.load(&Options::new().budget(1000).only(["spin"]))?;
+    /// let error = loaded.program("spin")?.run(&mut Context::from(vec![0; 8])).unwrap_err();
+    /// assert!(error.to_string().ends_with("the budget of 1000 instructions is spent"), "{error}");
+    /// # Ok::<(), usermap_vm::Error>(())
+    /// ```
     pub fn budget(mut self, instructions: u64) -> Options {
         self.budget = instructions;
         self
     }
 
     /// How many runs there may be at once: the CPU slots of the per-CPU maps that are created.
+    ///
+    /// ```
+    /// # use usermap_vm::{Object, Options};
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/objects/firewall.bpf.o");
+    /// let loaded = Object::open(path)?.load(&Options::new().slots(3))?;
+    /// assert_eq!(loaded.map("verdicts")?.spec().cpus, 3);
+    /// # Ok::<(), usermap_vm::Error>(())
+    /// ```
     pub fn slots(mut self, slots: u32) -> Options {
         self.slots = Some(slots);
         self
     }
 
     /// Only these programs need to be fit to run; without this, all of the object's.
+    ///
+    /// ```
+    /// # use usermap_vm::{Object, Options};
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/objects/tour.bpf.o");
+    /// let object = Object::open(path)?;
+    /// assert!(object.load(&Options::new()).is_err()); // `order` calls a helper that there is not
+    /// let loaded = object.load(&Options::new().only(["inspect"]))?;
+    /// assert!(loaded.program("inspect").is_ok());
+    /// let error = loaded.program("order").err().expect("left out");
+    /// assert!(error.to_string().contains("left out"), "{error}");
+    /// # Ok::<(), usermap_vm::Error>(())
+    /// ```
     pub fn only(mut self, programs: impl IntoIterator<Item = impl Into<String>>) -> Options {
         self.only = Some(programs.into_iter().map(Into::into).collect());
         self
@@ -72,6 +127,23 @@ impl Options {
 
     /// A helper of your own, by the number that programs call it by. Numbers that Linux has, or
     /// usermap, are theirs: take one above 0x1_0000.
+    ///
+    /// ```
+    /// # use usermap_vm::{Context, Object, Options};
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/objects/tour.bpf.o");
+    /// let prices = [3, 7, 5];
+    /// let options = Options::new().helper(0x1_0001, "price_of", move |call| {
+    ///     let [article, ..] = call.arguments();
+    ///     prices.get(article as usize).copied().unwrap_or(0)
+    /// });
+    /// let loaded = Object::open(path)?.load(&options)?;
+    ///
+    /// let order: Vec<u8> = [1_u32, 6, 0].iter().flat_map(|word| word.to_ne_bytes()).collect();
+    /// let mut context = Context::from(order);
+    /// loaded.program("order")?.run(&mut context)?;
+    /// assert_eq!(context.to_bytes()[8..], 42_u32.to_ne_bytes());
+    /// # Ok::<(), usermap_vm::Error>(())
+    /// ```
     pub fn helper(
         mut self,
         id: u32,
@@ -83,6 +155,19 @@ impl Options {
     }
 
     /// Who gets what programs print with `bpf_printk`.
+    ///
+    /// ```
+    /// # use usermap_vm::{Object, Options, Xdp};
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/objects/tour.bpf.o");
+    /// let (lines, printed) = std::sync::mpsc::channel();
+    /// let options = Options::new().only(["inspect"]).trace(move |line| {
+    ///     let _ = lines.send(line.to_owned());
+    /// });
+    /// let loaded = Object::open(path)?.load(&options)?;
+    /// loaded.program("inspect")?.run(&mut Xdp::new(vec![0; 2000]).into())?;
+    /// assert!(printed.recv().unwrap().contains("2000 bytes are too many"));
+    /// # Ok::<(), usermap_vm::Error>(())
+    /// ```
     pub fn trace(mut self, trace: impl Fn(&str) + Send + Sync + 'static) -> Options {
         self.trace = Some(Arc::new(trace));
         self
@@ -90,6 +175,19 @@ impl Options {
 }
 
 /// An object whose programs can be run. Cheap to clone; clones share everything.
+///
+/// ```
+/// # use usermap_vm::{Object, Options, Xdp};
+/// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/objects/firewall.bpf.o");
+/// let loaded = Object::open(path)?.load(&Options::new())?;
+/// let verdicts = usermap::PerCpuArray::<u64>::from_map(loaded.map("verdicts")?)?;
+/// let program = loaded.program("firewall")?;
+/// for _ in 0..3 {
+///     program.run(&mut Xdp::new(vec![0; 64]).into())?;
+/// }
+/// assert_eq!(verdicts.sum(2)?, 3); // XDP_PASS
+/// # Ok::<(), usermap_vm::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Loaded {
     pub(crate) shared: Arc<Shared>,
@@ -112,6 +210,16 @@ impl Object {
     /// # Errors
     ///
     /// A program cannot be run: the first obstacle, by name; a map cannot be made.
+    ///
+    /// ```
+    /// # use usermap_vm::{Object, Options};
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/objects/firewall.bpf.o");
+    /// let mut object = Object::open(path)?;
+    /// object.max_entries("blocked_ports", 1000)?;
+    /// let loaded = object.load(&Options::new())?;
+    /// assert_eq!(loaded.map("blocked_ports")?.spec().max_entries, 1000);
+    /// # Ok::<(), usermap_vm::Error>(())
+    /// ```
     pub fn load(&self, options: &Options) -> Result<Loaded> {
         let slots = options.slots.unwrap_or_else(usermap::possible_cpus).max(1);
         let mut places = Places::default();
@@ -277,6 +385,16 @@ impl Loaded {
     /// # Errors
     ///
     /// There is none; says which there are.
+    ///
+    /// ```
+    /// # use usermap_vm::{Object, Options};
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/objects/firewall.bpf.o");
+    /// let loaded = Object::open(path)?.load(&Options::new())?;
+    /// assert_eq!(loaded.program("firewall")?.name(), "firewall");
+    /// let error = loaded.program("fire").err().expect("no such program");
+    /// assert_eq!(error.to_string(), "there is no program fire; there is firewall");
+    /// # Ok::<(), usermap_vm::Error>(())
+    /// ```
     pub fn program(&self, name: &str) -> Result<Program> {
         let programs = self.shared.object.programs();
         match programs.iter().position(|code| code.name == name) {
@@ -292,6 +410,15 @@ impl Loaded {
     }
 
     /// All programs that can be run, in the object's order.
+    ///
+    /// ```
+    /// # use usermap_vm::{Object, Options};
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/objects/tour.bpf.o");
+    /// let loaded = Object::open(path)?.load(&Options::new().only(["inspect"]))?;
+    /// let names: Vec<_> = loaded.programs().iter().map(|one| one.name().to_owned()).collect();
+    /// assert!(names.contains(&"dispatch".to_owned()) && !names.contains(&"order".to_owned()));
+    /// # Ok::<(), usermap_vm::Error>(())
+    /// ```
     pub fn programs(&self) -> Vec<Program> {
         let fit = |number: &usize| !self.shared.unfit.contains_key(number);
         let numbers = (0..self.shared.vm.programs.len()).filter(fit);
@@ -303,6 +430,16 @@ impl Loaded {
     /// # Errors
     ///
     /// There is none; or it is an array of programs or events, which is in no region.
+    ///
+    /// ```
+    /// # use usermap_vm::{Object, Options};
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/objects/firewall.bpf.o");
+    /// let loaded = Object::open(path)?.load(&Options::new())?;
+    /// let ports = usermap::HashMap::<u16, u64>::from_map(loaded.map("blocked_ports")?)?;
+    /// ports.insert(&1900, &0)?;
+    /// assert_eq!(ports.len(), 1);
+    /// # Ok::<(), usermap_vm::Error>(())
+    /// ```
     pub fn map(&self, name: &str) -> Result<Map> {
         match &self.find(name)?.storage {
             Storage::Map(map) => Ok(map.clone()),
@@ -318,6 +455,18 @@ impl Loaded {
     /// # Errors
     ///
     /// There is no such map, or it is of another kind.
+    ///
+    /// ```
+    /// # use usermap_vm::{Object, Options, Xdp};
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/objects/tour.bpf.o");
+    /// let loaded = Object::open(path)?.load(&Options::new().only(["inspect"]))?;
+    /// let events = loaded.events("events")?;
+    /// loaded.program("inspect")?.run(&mut Xdp::new(vec![0; 2000]).into())?;
+    /// let event = events.next().expect("an event");
+    /// assert_eq!(event.data[..4], 2000_u32.to_ne_bytes()); // struct event { length, limit }
+    /// assert_eq!(events.next(), None);
+    /// # Ok::<(), usermap_vm::Error>(())
+    /// ```
     pub fn events(&self, name: &str) -> Result<Events> {
         match &self.find(name)?.storage {
             Storage::Events(events) => Ok(events.reader()),
@@ -333,6 +482,17 @@ impl Loaded {
     /// # Errors
     ///
     /// There is no such map or program, or no such index.
+    ///
+    /// ```
+    /// # use usermap_vm::{Object, Options, Xdp};
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/objects/tour.bpf.o");
+    /// let loaded = Object::open(path)?.load(&Options::new().only(["inspect", "dispatch"]))?;
+    /// let dispatch = loaded.program("dispatch")?;
+    /// assert_eq!(dispatch.run(&mut Xdp::new(vec![0; 64]).into())?.value, 0); // XDP_ABORTED
+    /// loaded.set_tail_call("stages", 0, "inspect")?;
+    /// assert_eq!(dispatch.run(&mut Xdp::new(vec![0; 64]).into())?.value, 2); // XDP_PASS
+    /// # Ok::<(), usermap_vm::Error>(())
+    /// ```
     pub fn set_tail_call(&self, map: &str, index: u32, program: &str) -> Result<()> {
         let number = self.program(program)?.number();
         match &self.find(map)?.storage {
@@ -349,6 +509,14 @@ impl Loaded {
     }
 
     /// The object that this was loaded from.
+    ///
+    /// ```
+    /// # use usermap_vm::{Object, Options};
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/objects/firewall.bpf.o");
+    /// let loaded = Object::open(path)?.load(&Options::new())?;
+    /// assert_eq!(loaded.object().license(), "Dual MIT/GPL");
+    /// # Ok::<(), usermap_vm::Error>(())
+    /// ```
     pub fn object(&self) -> &Object {
         &self.shared.object
     }

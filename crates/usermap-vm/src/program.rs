@@ -10,6 +10,16 @@ use crate::slots::Lease;
 use std::sync::Arc;
 
 /// A program of a loaded object. Cheap to clone.
+///
+/// ```
+/// # use usermap_vm::{Object, Options, Xdp};
+/// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/objects/firewall.bpf.o");
+/// let loaded = Object::open(path)?.load(&Options::new())?;
+/// let program = loaded.program("firewall")?;
+/// let other = program.clone();
+/// std::thread::spawn(move || other.run(&mut Xdp::new(vec![0; 64]).into())).join().unwrap()?;
+/// # Ok::<(), usermap_vm::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Program {
     shared: Arc<Shared>,
@@ -17,6 +27,16 @@ pub struct Program {
 }
 
 /// What a run gave.
+///
+/// ```
+/// # use usermap_vm::{Object, Options, Xdp};
+/// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/objects/firewall.bpf.o");
+/// let loaded = Object::open(path)?.load(&Options::new())?;
+/// let outcome = loaded.program("firewall")?.run(&mut Xdp::new(vec![0; 64]).into())?;
+/// assert_eq!((outcome.value, outcome.redirect), (2, None)); // XDP_PASS
+/// assert!(outcome.instructions > 10);
+/// # Ok::<(), usermap_vm::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// What the program returned: its verdict, in the lower 32 bits.
@@ -39,11 +59,27 @@ impl Program {
     }
 
     /// Its name.
+    ///
+    /// ```
+    /// # use usermap_vm::{Object, Options};
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/objects/firewall.bpf.o");
+    /// let loaded = Object::open(path)?.load(&Options::new())?;
+    /// assert_eq!(loaded.programs()[0].name(), "firewall");
+    /// # Ok::<(), usermap_vm::Error>(())
+    /// ```
     pub fn name(&self) -> &str {
         &self.shared.vm.programs[self.number].code.name
     }
 
     /// Its type, which says what context it takes.
+    ///
+    /// ```
+    /// # use usermap_vm::{Object, Options, ProgramType};
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/objects/firewall.bpf.o");
+    /// let loaded = Object::open(path)?.load(&Options::new())?;
+    /// assert_eq!(loaded.program("firewall")?.program_type(), ProgramType::Xdp);
+    /// # Ok::<(), usermap_vm::Error>(())
+    /// ```
     pub fn program_type(&self) -> ProgramType {
         self.shared.vm.programs[self.number].program_type
     }
@@ -54,6 +90,19 @@ impl Program {
     ///
     /// The context does not suit the program's type; the program went wrong ([`Error::Fault`]);
     /// no CPU slot became free.
+    ///
+    /// ```
+    /// # use usermap_vm::{Context, Object, Options, Xdp};
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/objects/firewall.bpf.o");
+    /// let loaded = Object::open(path)?.load(&Options::new())?;
+    /// let program = loaded.program("firewall")?;
+    /// let mut context = Context::from(Xdp::new(vec![0; 64]));
+    /// assert_eq!(program.run(&mut context)?.value, 2); // XDP_PASS
+    /// assert_eq!(context.packet().map(<[u8]>::len), Some(64));
+    /// // A context that does not suit it.
+    /// assert!(program.run(&mut Context::from(vec![1, 2, 3])).is_err());
+    /// # Ok::<(), usermap_vm::Error>(())
+    /// ```
     pub fn run(&self, context: &mut Context) -> Result<Outcome> {
         self.runner()?.run(context)
     }
@@ -63,6 +112,18 @@ impl Program {
     /// # Errors
     ///
     /// No CPU slot became free. What goes wrong with a context is in its own outcome.
+    ///
+    /// ```
+    /// # use usermap_vm::{Context, Object, Options, Xdp};
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/objects/firewall.bpf.o");
+    /// let loaded = Object::open(path)?.load(&Options::new())?;
+    /// let program = loaded.program("firewall")?;
+    /// let mut contexts: Vec<Context> = (20..80).map(|size| Xdp::new(vec![0; size]).into()).collect();
+    /// for outcome in program.run_batch(&mut contexts)? {
+    ///     assert_eq!(outcome?.value, 2); // XDP_PASS
+    /// }
+    /// # Ok::<(), usermap_vm::Error>(())
+    /// ```
     pub fn run_batch(&self, contexts: &mut [Context]) -> Result<Vec<Result<Outcome>>> {
         let mut runner = self.runner()?;
         Ok(contexts.iter_mut().map(|context| runner.run(context)).collect())
@@ -73,6 +134,19 @@ impl Program {
     /// # Errors
     ///
     /// No slot became free, or there is no memory for its stack and packets.
+    ///
+    /// ```
+    /// # use usermap_vm::{Context, Object, Options, Xdp};
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/objects/firewall.bpf.o");
+    /// let loaded = Object::open(path)?.load(&Options::new())?;
+    /// let program = loaded.program("firewall")?;
+    /// let mut runner = program.runner()?;
+    /// let mut context = Context::from(Xdp::new(vec![0; 64]));
+    /// for _ in 0..1000 {
+    ///     runner.run(&mut context)?;
+    /// }
+    /// # Ok::<(), usermap_vm::Error>(())
+    /// ```
     pub fn runner(&self) -> Result<Runner<'_>> {
         let shared = &*self.shared;
         let lease = shared.slots.take(&shared.leased(), || shared.cage())?;
@@ -81,6 +155,16 @@ impl Program {
 }
 
 /// A program with a CPU slot and memory of its own; the slot is given back when it is dropped.
+///
+/// ```
+/// # use usermap_vm::{Object, Options};
+/// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/objects/firewall.bpf.o");
+/// let loaded = Object::open(path)?.load(&Options::new().slots(2))?;
+/// let program = loaded.program("firewall")?;
+/// let (first, second) = (program.runner()?, program.runner()?);
+/// assert_ne!(first.cpu(), second.cpu());
+/// # Ok::<(), usermap_vm::Error>(())
+/// ```
 pub struct Runner<'p> {
     shared: &'p Shared,
     number: usize,
@@ -109,6 +193,17 @@ impl Runner<'_> {
     /// # Errors
     ///
     /// As [`Program::run`]; the first that goes wrong is the last.
+    ///
+    /// ```
+    /// # use usermap_vm::{Context, Object, Options, Xdp};
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/objects/firewall.bpf.o");
+    /// let loaded = Object::open(path)?.load(&Options::new())?;
+    /// let verdicts = usermap::PerCpuArray::<u64>::from_map(loaded.map("verdicts")?)?;
+    /// let program = loaded.program("firewall")?;
+    /// program.runner()?.repeat(&mut Context::from(Xdp::new(vec![0; 64])), 1000)?;
+    /// assert_eq!(verdicts.sum(2)?, 1000); // XDP_PASS
+    /// # Ok::<(), usermap_vm::Error>(())
+    /// ```
     pub fn repeat(&mut self, context: &mut Context, times: u64) -> Result<Outcome> {
         let (shared, number) = (self.shared, self.number);
         let program_type = shared.vm.programs[number].program_type;

@@ -373,6 +373,21 @@ pub(crate) fn wrong(helper: &'static str, problem: String) -> FaultKind {
 }
 
 /// What a helper of the embedding application gets: its arguments, and the program's memory.
+///
+/// ```
+/// # use usermap_vm::{Context, Error, Object, Options};
+/// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/objects/tour.bpf.o");
+/// let options = Options::new().helper(0x1_0001, "price_of", |call| {
+///     assert!(call.cpu() < usermap::possible_cpus());
+///     let mut there = [0; 8];
+///     // NULL is not the program's: the run ends with a fault.
+///     u64::from(call.read(0, &mut there))
+/// });
+/// let loaded = Object::open(path)?.load(&options)?;
+/// let error = loaded.program("order")?.run(&mut Context::from(vec![0; 12])).unwrap_err();
+/// assert!(matches!(error, Error::Fault(_)), "{error}");
+/// # Ok::<(), usermap_vm::Error>(())
+/// ```
 pub struct HelperCall<'c> {
     run: &'c mut dyn RunMemory,
     arguments: [u64; 5],

@@ -231,6 +231,7 @@ pub(crate) fn name_of(id: u32) -> Option<&'static str> {
 }
 
 /// All helpers that there are, by number.
+#[cfg(test)]
 pub(crate) fn all() -> &'static [Helper] {
     &HELPERS
 }

@@ -24,11 +24,6 @@ impl ProgramArray {
         ProgramArray { max_entries, first, rest: Mutex::default() }
     }
 
-    /// How many entries it has.
-    pub(crate) fn max_entries(&self) -> u32 {
-        self.max_entries
-    }
-
     /// The number of the program at an index.
     #[inline]
     pub(crate) fn get(&self, index: u32) -> Option<usize> {
@@ -51,14 +46,6 @@ impl ProgramArray {
         true
     }
 
-    /// Takes the program at an index away; false if there was none.
-    pub(crate) fn delete(&self, index: u32) -> bool {
-        match self.first.get(index as usize) {
-            Some(entry) => entry.swap(0, Ordering::Relaxed) != 0,
-            None => self.rest().remove(&index).is_some(),
-        }
-    }
-
     fn rest(&self) -> MutexGuard<'_, BTreeMap<u32, u32>> {
         self.rest.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -74,8 +61,8 @@ mod tests {
             let array = ProgramArray::new(entries);
             assert!(array.set(last, 0) && !array.set(last + 1, 0));
             assert_eq!((array.get(last), array.get(1), array.get(last + 1)), (Some(0), None, None));
-            assert!(array.delete(last) && !array.delete(last) && !array.delete(last + 1));
-            assert_eq!((array.get(last), array.max_entries()), (None, entries));
+            assert!(array.set(last, 4));
+            assert_eq!(array.get(last), Some(4));
         }
     }
 }
