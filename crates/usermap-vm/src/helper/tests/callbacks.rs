@@ -59,7 +59,7 @@ fn loops() {
     assert_eq!(give(&mut run, 181, &[100, callback, STACK, 0]), 4);
     assert_eq!(bench.cage.load(STACK, 8), Ok(9));
     assert_eq!(give(&mut run, 181, &[0, callback, STACK, 0]), 0);
-    assert_eq!(give(&mut run, 181, &[(1 << 23) + 1, callback, STACK, 0]), -7);
+    assert_eq!(give(&mut run, 181, &[(1 << 23) + 1, callback, STACK, 0]), -7 & 0xffff_ffff);
     assert_eq!(give(&mut run, 181, &[1, callback, STACK, 1]), -22);
     assert!(is_wrong(call(&mut run, 181, &[1, function_handle(3), STACK, 0])));
     assert!(matches!(call(&mut run, 181, &[1, callback, NOWHERE, 0]), Err(Stop::Trap(_))));
