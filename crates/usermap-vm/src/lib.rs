@@ -176,3 +176,12 @@ pub use object::{Extern, Global, MapDefinition, Object, Obstacle};
 pub use program::{Outcome, Program, Runner};
 pub use program_type::ProgramType;
 pub use run::HelperCall;
+
+/// The documents' programs, run as tests.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../../docs/running-programs.md")]
+    mod running_programs {}
+    #[doc = include_str!("../README.md")]
+    mod crate_readme {}
+}
