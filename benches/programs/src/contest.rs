@@ -55,7 +55,8 @@ pub fn contest(
     for (_, run) in &mut entries {
         let mut count = 1;
         let mut took = run(count);
-        while took * (count as f64) < settings.turn / 8.0 && took < settings.turn && count < 1 << 28 {
+        while took * (count as f64) < settings.turn / 8.0 && took < settings.turn && count < 1 << 28
+        {
             count *= 4;
             took = run(count);
         }
