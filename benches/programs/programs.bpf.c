@@ -27,9 +27,6 @@ MAP(percpu_hash_1k, BPF_MAP_TYPE_PERCPU_HASH, __u32, SMALL);
 
 /* Numbers the operations of all runs. */
 __u64 operations;
-/* The next key that is filled in. */
-__u32 filled;
-
 /* A pseudo-random number below `entries`: of the number of the operation, so that none waits for
  * the one before it. */
 static __always_inline __u32 pick(__u64 number, __u32 entries)
@@ -114,9 +111,11 @@ SEC("xdp") int stack(struct xdp_md *context)
 }
 
 #define COUNTER(name, map, key_type, set_key, entries, add)                                        \
+    __u32 filled_##name;                                                                           \
     SEC("xdp") int name(struct xdp_md *context)                                                    \
     {                                                                                              \
         __u64 first = operations;                                                                  \
+        int verdict = XDP_PASS;                                                                    \
                                                                                                    \
         operations = first + OPERATIONS;                                                           \
         LOOP(OPERATIONS)                                                                           \
@@ -126,15 +125,17 @@ SEC("xdp") int stack(struct xdp_md *context)
                                                                                                    \
             if (value)                                                                             \
                 add;                                                                               \
+            else                                                                                   \
+                verdict = XDP_ABORTED;                                                             \
         }                                                                                          \
-        return XDP_PASS;                                                                           \
+        return verdict;                                                                            \
     }                                                                                              \
     SEC("xdp") int fill_##name(struct xdp_md *context)                                             \
     {                                                                                              \
-        __u32 first = filled;                                                                      \
+        __u32 first = filled_##name;                                                                      \
         __u64 zero = 0;                                                                            \
                                                                                                    \
-        filled = first + OPERATIONS;                                                               \
+        filled_##name = first + OPERATIONS;                                                        \
         LOOP(OPERATIONS)                                                                           \
         {                                                                                          \
             __u32 number = first + i;                                                              \
@@ -151,7 +152,7 @@ SEC("xdp") int stack(struct xdp_md *context)
 #define ATOMICALLY __sync_fetch_and_add(value, 1)
 #define PLAINLY *value += 1
 
-/* 64 lookups and atomic adds. */
+/* 64 lookups and atomic adds; all keys must be there. */
 COUNTER(hash_counter_1k, hash_1k, __u32, SAME, SMALL, ATOMICALLY)
 COUNTER(hash_counter_1m, hash_1m, __u32, SAME, LARGE, ATOMICALLY)
 COUNTER(hash16_counter_1k, hash16_1k, struct key16, WIDE, SMALL, ATOMICALLY)
