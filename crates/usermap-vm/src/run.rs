@@ -15,6 +15,8 @@ use usermap::{Map, ValuePointer};
 /// How many tail calls a run makes (`MAX_TAIL_CALL_CNT`).
 pub(crate) const TAIL_CALLS: u32 = 33;
 
+/// `bpf_map_lookup_elem`
+pub(crate) const LOOKUP: u32 = 1;
 /// The helper that engines know.
 pub(crate) const TAIL_CALL: u32 = 12;
 /// What r0 is after a tail call that was not made.
@@ -350,6 +352,31 @@ impl<'r> Run<'r> {
             self.state.stopped = 1;
             0
         })
+    }
+
+    /// `bpf_map_lookup_elem` from machine code, of the map with this number: what is done most, the
+    /// short way. Other sizes of keys, and what goes wrong, take the usual one.
+    #[inline]
+    pub(crate) fn look_up_from_machine(&mut self, map: usize, key: u64) -> u64 {
+        let vm = self.vm;
+        if let Some(LoadedMap { storage: Storage::Map(open), start, .. }) = vm.maps.get(map)
+            && let Ok(program) = open.on_cpu(self.cpu)
+        {
+            let part = |at, size| self.memory.load(key.wrapping_add(at), size);
+            let found = match open.spec().key_size {
+                4 => part(0, 4).map(|key| program.lookup(&(key as u32).to_le_bytes())),
+                8 => part(0, 8).map(|key| program.lookup(&key.to_le_bytes())),
+                16 => part(0, 8).and_then(|low| {
+                    let key = u128::from(part(8, 8)?) << 64 | u128::from(low);
+                    Ok(program.lookup(&key.to_le_bytes()))
+                }),
+                _ => return self.call_from_machine(LOOKUP, [map_handle(map), key, 0, 0, 0]),
+            };
+            if let Ok(Ok(found)) = found {
+                return found.map_or(0, |value| start + value.offset() as u64);
+            }
+        }
+        self.call_from_machine(LOOKUP, [map_handle(map), key, 0, 0, 0])
     }
 
     /// Calls a helper.

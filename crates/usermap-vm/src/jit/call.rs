@@ -3,15 +3,17 @@
 use super::compile;
 use super::translate::{LOWEST_FRAME, Translator, plain, signature};
 use crate::instruction::Instruction;
-use crate::run::{ArrayLayout, map_number};
+use crate::run::{ArrayLayout, LOOKUP, map_number};
 use crate::sandbox::cage::FRAME;
 use crate::sandbox::native::{self, offsets};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
-use cranelift_codegen::ir::{ExtFuncData, ExternalName, InstBuilder, UserExternalName, Value};
+use cranelift_codegen::ir::{
+    AbiParam, ExtFuncData, ExternalName, InstBuilder, Signature, UserExternalName, Value,
+};
+use cranelift_codegen::isa::CallConv;
 use usermap::abi::helper as own;
 
-const LOOKUP: u32 = 1;
 const TAIL_CALL: u32 = 12;
 /// Helpers that take nothing from the budget and run nothing that does: those of maps' single
 /// elements, and those that only give a number. All others find the budget in the run.
@@ -65,10 +67,14 @@ impl Translator<'_, '_> {
 
     /// A call of a helper; says whether it ended the block, which none does.
     pub(super) fn call_helper(&mut self, id: u32) -> bool {
-        let map =
-            self.known[1].and_then(map_number).and_then(|number| self.program.maps.get(number));
+        let number = self.known[1].and_then(map_number);
+        let map = number.and_then(|number| self.program.maps.get(number));
         if let (LOOKUP, Some(layout)) = (id, map.and_then(|map| map.array)) {
             self.look_up_in_array(layout);
+            return false;
+        }
+        if let (LOOKUP, Some(number)) = (id, number) {
+            self.look_up(number);
             return false;
         }
         let counted = !FREE.contains(&id);
@@ -106,6 +112,22 @@ impl Translator<'_, '_> {
         self.builder.ins().store(plain(), zero, self.run, offsets::TAIL_CALLED);
         self.leave(value);
         self.builder.switch_to_block(not_made);
+    }
+
+    /// `bpf_map_lookup_elem` of another map that is known.
+    fn look_up(&mut self, map: usize) {
+        let mut signature = Signature::new(CallConv::SystemV);
+        signature.params.extend([AbiParam::new(I64); 3]);
+        signature.returns.push(AbiParam::new(I64));
+        let signature = self.builder.import_signature(signature);
+        let map = self.builder.ins().iconst(I64, map as i64);
+        let arguments = [self.run, map, self.get(2)];
+        let shim = self.builder.ins().iconst(I64, native::look_up as *const () as i64);
+        let call = self.builder.ins().call_indirect(signature, shim, &arguments);
+        let value = self.builder.inst_results(call)[0];
+        let stopped = self.builder.ins().load(I64, plain(), self.run, offsets::STOPPED);
+        self.builder.ins().trapnz(stopped, compile::STOPPED);
+        self.set(0, value);
     }
 
     /// `bpf_map_lookup_elem` of an array, as the kernel's JIT has it too.

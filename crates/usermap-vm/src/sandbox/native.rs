@@ -297,3 +297,10 @@ pub(crate) extern "sysv64" fn call_helper(
     let run = unsafe { &mut *run };
     run.call_from_machine(id as u32, [r1, r2, r3, r4, r5])
 }
+
+/// What machine code calls: `bpf_map_lookup_elem` of a map that it knows by its number.
+pub(crate) extern "sysv64" fn look_up(run: *mut Run<'_>, map: u64, key: u64) -> u64 {
+    // SAFETY: as in `call_helper`.
+    let run = unsafe { &mut *run };
+    run.look_up_from_machine(map as usize, key)
+}
