@@ -9,7 +9,7 @@ use crate::mem::bytes;
 use std::sync::Arc;
 
 /// Most bytes of BTF that a map carries.
-pub(crate) const LIMIT: usize = 1 << 20;
+pub(crate) const LIMIT: usize = if cfg!(miri) { 1 << 13 } else { 1 << 20 };
 /// `struct btf_header`.
 pub(crate) const HEADER: usize = 24;
 /// What BTF starts with, in the machine's order.
