@@ -177,6 +177,26 @@ impl Map {
         Map::existing(fd, header, writable, access, what)
     }
 
+    /// Puts another descriptor of the map's file into the place of its own, which it gives; for
+    /// those to whom the number of a descriptor matters. Only the one handle of a map can do that,
+    /// since other handles may have lent the descriptor; `None` says that there are others, or
+    /// that the map has no descriptor.
+    ///
+    /// ```
+    /// use std::os::fd::AsRawFd;
+    /// use usermap::{Map, MapType, Spec};
+    /// let mut map = Map::create(&Spec::new(MapType::Array, 4, 8, 1))?;
+    /// let copy = map.as_fd().unwrap().try_clone_to_owned().unwrap();
+    /// let number = copy.as_raw_fd();
+    /// map.replace_fd(copy).unwrap();
+    /// assert_eq!(map.as_fd().unwrap().as_raw_fd(), number);
+    /// # Ok::<(), usermap::Error>(())
+    /// ```
+    pub fn replace_fd(&mut self, fd: OwnedFd) -> Option<OwnedFd> {
+        let own = Arc::get_mut(&mut self.inner)?.region.fd_mut()?;
+        Some(std::mem::replace(own, fd))
+    }
+
     fn in_new_file(fd: OwnedFd, header: Header, path: &Path, spec: &Spec) -> Result<Map> {
         let region = Region::map(fd, header.words * 8, true, path)?;
         header.write(region.words(), spec.types.as_ref());

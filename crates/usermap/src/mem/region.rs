@@ -88,6 +88,14 @@ impl Region {
         }
     }
 
+    /// The descriptor, to be replaced by another one of the same file.
+    pub(crate) fn fd_mut(&mut self) -> Option<&mut OwnedFd> {
+        match &mut self.storage {
+            Storage::Descriptor(fd) => Some(fd),
+            _ => None,
+        }
+    }
+
     /// Writes changed pages of a file back to its disk.
     pub(crate) fn sync(&self) -> rustix::io::Result<()> {
         let Storage::Descriptor(fd) = &self.storage else { return Ok(()) };

@@ -1,0 +1,18 @@
+//! libusermap: usermap's maps for C, and bpf(2) for programs that know nothing of usermap.
+//!
+//! Linked (`-lusermap`), it has the map functions of libbpf's `bpf/bpf.h` by their own names and
+//! usermap's own functions (`usermap.h`). Loaded by `LD_PRELOAD`, it answers a program's bpf(2)
+//! calls. A map's descriptor is a real one: closing, dup, fork, exec and sending it over a socket do
+//! what they do with every file.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | [`descriptor`] | from a descriptor's number to the object behind it |
+//! | [`host`] | what the bpf(2) seam needs of this process: its memory and its descriptors |
+//! | `foreign/` | all `unsafe` code: the functions that C calls, memory that C points at |
+//!
+//! From Rust, use the crate `usermap`; this one's Rust functions are for its own tests.
+
+pub mod descriptor;
+pub mod foreign;
+pub mod host;
