@@ -227,20 +227,34 @@ pub mod command {
     pub const MAP_DELETE_ELEM: u32 = 3;
     /// `BPF_MAP_GET_NEXT_KEY`
     pub const MAP_GET_NEXT_KEY: u32 = 4;
+    /// `BPF_PROG_LOAD`
+    pub const PROG_LOAD: u32 = 5;
     /// `BPF_OBJ_PIN`
     pub const OBJ_PIN: u32 = 6;
     /// `BPF_OBJ_GET`
     pub const OBJ_GET: u32 = 7;
+    /// `BPF_PROG_TEST_RUN`
+    pub const PROG_TEST_RUN: u32 = 10;
+    /// `BPF_PROG_GET_NEXT_ID`
+    pub const PROG_GET_NEXT_ID: u32 = 11;
     /// `BPF_MAP_GET_NEXT_ID`
     pub const MAP_GET_NEXT_ID: u32 = 12;
+    /// `BPF_PROG_GET_FD_BY_ID`
+    pub const PROG_GET_FD_BY_ID: u32 = 13;
     /// `BPF_MAP_GET_FD_BY_ID`
     pub const MAP_GET_FD_BY_ID: u32 = 14;
     /// `BPF_OBJ_GET_INFO_BY_FD`
     pub const OBJ_GET_INFO_BY_FD: u32 = 15;
+    /// `BPF_BTF_LOAD`
+    pub const BTF_LOAD: u32 = 18;
+    /// `BPF_BTF_GET_FD_BY_ID`
+    pub const BTF_GET_FD_BY_ID: u32 = 19;
     /// `BPF_MAP_LOOKUP_AND_DELETE_ELEM`
     pub const MAP_LOOKUP_AND_DELETE_ELEM: u32 = 21;
     /// `BPF_MAP_FREEZE`
     pub const MAP_FREEZE: u32 = 22;
+    /// `BPF_BTF_GET_NEXT_ID`
+    pub const BTF_GET_NEXT_ID: u32 = 23;
     /// `BPF_MAP_LOOKUP_BATCH`
     pub const MAP_LOOKUP_BATCH: u32 = 24;
     /// `BPF_MAP_LOOKUP_AND_DELETE_BATCH`

@@ -57,9 +57,12 @@ mod create;
 mod element;
 mod object;
 
+pub use attr::{ATTR_BYTES, attribute, name};
+
 use crate::abi::{command, errno};
 use crate::error::{Error, Reason, Result};
 use crate::map::{Access, Map};
+use crate::spec::Spec;
 use attr::Attr;
 use std::path::Path;
 
@@ -107,10 +110,10 @@ impl BadFd {
 ///
 /// ```
 /// use usermap::command::Types;
-/// let types = Types { btf_id: 1, key: Some((1, 4)), value: (5, 16), spin_lock: Some(0) };
-/// assert_eq!(types.value.1, 16);
+/// let types = Types { btf_id: 1, key: Some((1, 4)), value: (5, 16), ..Types::default() };
+/// assert_eq!((types.value.1, types.spin_lock), (16, None));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Types {
     /// The number of the BTF object.
     pub btf_id: u32,
@@ -120,6 +123,8 @@ pub struct Types {
     pub value: (u32, u32),
     /// Where in the value a `struct bpf_spin_lock` is.
     pub spin_lock: Option<u32>,
+    /// Whether the value is a section of variables: `.data`, `.bss` or `.rodata`.
+    pub section: bool,
 }
 
 /// What the commands need from their surroundings.
@@ -138,6 +143,12 @@ pub trait Host {
 
     /// A new descriptor for the map.
     fn install(&self, map: Map) -> Result<i32>;
+
+    /// A new map of this specification, with these types if there are any.
+    fn create(&self, spec: &Spec, types: Option<&Types>) -> Result<Map> {
+        let _ = types;
+        Map::create(spec)
+    }
 
     /// CPU slots of new per-CPU maps; 0 for as many as the machine can have.
     fn cpus(&self) -> u32 {
@@ -164,6 +175,24 @@ pub trait Host {
     /// The map with this name in the file system.
     fn open(&self, path: &Path, access: Access) -> Result<Map> {
         Map::open(path, access)
+    }
+
+    /// A new descriptor for what has this name in the file system.
+    fn get(&self, path: &Path, access: Access) -> Result<i32> {
+        self.install(self.open(path, access)?)
+    }
+
+    /// Whether the descriptor, which is no map's, is of something else that can be pinned.
+    fn is_program(&self, fd: i32) -> bool {
+        let _ = fd;
+        false
+    }
+
+    /// Gives what [`is_program`](Host::is_program) is true of a name in the file system.
+    fn pin_program(&self, fd: i32, path: &Path) -> Result<()> {
+        let _ = (fd, path);
+        let rule = "the descriptor is no map";
+        Err(Error::Command { command: "BPF_OBJ_PIN", rule, errno: errno::EINVAL })
     }
 
     /// Types by number, of the BTF behind a descriptor; without BTF every descriptor is bad.

@@ -361,7 +361,8 @@ fn new_header(spec: &Spec) -> Result<Header> {
         rule: "the map would be larger than a file can be",
         errno: errno::ENOMEM,
     };
-    let id = (random() as u32).max(1);
+    // As the kernel's, from 1 to below INT_MAX: BPF_MAP_GET_NEXT_ID goes no further.
+    let id = random() as u32 % (i32::MAX as u32 - 1) + 1;
     let mut header = Header { spec, seed, words: 0, id, types };
     header.words = Layout::of(&header).ok_or(too_large)?.words;
     Ok(header)

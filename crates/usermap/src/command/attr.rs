@@ -1,11 +1,11 @@
 //! `union bpf_attr` as bytes: its size, its tail, its fields by offset.
 
 use super::{Fault, Host, copy_in};
-use crate::abi::{command, errno};
+use crate::abi::errno;
 use crate::error::{Error, Result};
 
 /// `sizeof(union bpf_attr)` in Linux 6.18.
-pub(super) const ATTR_BYTES: usize = 168;
+pub const ATTR_BYTES: usize = 168;
 
 /// The kernel takes structures of at most a page.
 const PAGE: usize = 4096;
@@ -25,7 +25,7 @@ impl Attr {
         address: u64,
         size: u32,
     ) -> Result<Attr> {
-        let mut attr = Attr { bytes: [0; ATTR_BYTES], address, command: name_of(command) };
+        let mut attr = Attr { bytes: [0; ATTR_BYTES], address, command: name(command) };
         attr.check_tail(host, address, ATTR_BYTES, size)?;
         let size = ATTR_BYTES.min(size as usize);
         match copy_in(host, address, &mut attr.bytes[..size]) {
@@ -102,28 +102,101 @@ impl Attr {
     }
 }
 
-/// The name in `enum bpf_cmd`.
-const fn name_of(command: u32) -> &'static str {
-    match command {
-        command::MAP_CREATE => "BPF_MAP_CREATE",
-        command::MAP_LOOKUP_ELEM => "BPF_MAP_LOOKUP_ELEM",
-        command::MAP_UPDATE_ELEM => "BPF_MAP_UPDATE_ELEM",
-        command::MAP_DELETE_ELEM => "BPF_MAP_DELETE_ELEM",
-        command::MAP_GET_NEXT_KEY => "BPF_MAP_GET_NEXT_KEY",
-        command::OBJ_PIN => "BPF_OBJ_PIN",
-        command::OBJ_GET => "BPF_OBJ_GET",
-        command::MAP_GET_NEXT_ID => "BPF_MAP_GET_NEXT_ID",
-        command::MAP_GET_FD_BY_ID => "BPF_MAP_GET_FD_BY_ID",
-        command::OBJ_GET_INFO_BY_FD => "BPF_OBJ_GET_INFO_BY_FD",
-        command::MAP_LOOKUP_AND_DELETE_ELEM => "BPF_MAP_LOOKUP_AND_DELETE_ELEM",
-        command::MAP_FREEZE => "BPF_MAP_FREEZE",
-        command::MAP_LOOKUP_BATCH => "BPF_MAP_LOOKUP_BATCH",
-        command::MAP_LOOKUP_AND_DELETE_BATCH => "BPF_MAP_LOOKUP_AND_DELETE_BATCH",
-        command::MAP_UPDATE_BATCH => "BPF_MAP_UPDATE_BATCH",
-        command::MAP_DELETE_BATCH => "BPF_MAP_DELETE_BATCH",
-        _ => "bpf(2)",
-    }
+/// Copies a command's attribute from the caller's memory, as [`bpf`](super::bpf) does for its own
+/// commands: what the caller left out is zero.
+///
+/// # Errors
+///
+/// EFAULT, and E2BIG for an attribute that is longer than this version knows and not zero there.
+///
+/// ```
+/// use usermap::command::{ATTR_BYTES, BadFd, Fault, Host, attribute};
+/// use usermap::{Map, Result};
+///
+/// /// Memory that is 7 everywhere.
+/// struct Sevens;
+///
+/// impl Host for Sevens {
+///     fn read(&self, _: u64, bytes: &mut [u8]) -> Result<(), Fault> {
+///         bytes.fill(7);
+///         Ok(())
+///     }
+///     fn write(&self, _: u64, _: &[u8]) -> Result<(), Fault> {
+///         Err(Fault)
+///     }
+///     fn map(&self, _: i32) -> Result<Map, BadFd> {
+///         Err(BadFd::NotOpen)
+///     }
+///     fn install(&self, _: Map) -> Result<i32> {
+///         unreachable!("nothing here creates maps")
+///     }
+/// }
+///
+/// let attr = attribute(&Sevens, 18, 4096, 4)?;
+/// assert_eq!(attr[..5], [7, 7, 7, 7, 0]);
+/// assert_eq!(attribute(&Sevens, 18, 4096, ATTR_BYTES as u32 + 1).unwrap_err().errno(), 7); // E2BIG
+/// # Ok::<(), usermap::Error>(())
+/// ```
+pub fn attribute<H: Host + ?Sized>(
+    host: &H,
+    command: u32,
+    address: u64,
+    size: u32,
+) -> Result<[u8; ATTR_BYTES]> {
+    Ok(Attr::read(host, command, address, size)?.bytes)
 }
+
+/// A command's name in `enum bpf_cmd`; `bpf(2)` for a number that has none.
+///
+/// ```
+/// assert_eq!(usermap::command::name(0), "BPF_MAP_CREATE");
+/// assert_eq!(usermap::command::name(1000), "bpf(2)");
+/// ```
+pub fn name(command: u32) -> &'static str {
+    NAMES.get(command as usize).copied().unwrap_or("bpf(2)")
+}
+
+/// `enum bpf_cmd`, in its order.
+const NAMES: [&str; 38] = [
+    "BPF_MAP_CREATE",
+    "BPF_MAP_LOOKUP_ELEM",
+    "BPF_MAP_UPDATE_ELEM",
+    "BPF_MAP_DELETE_ELEM",
+    "BPF_MAP_GET_NEXT_KEY",
+    "BPF_PROG_LOAD",
+    "BPF_OBJ_PIN",
+    "BPF_OBJ_GET",
+    "BPF_PROG_ATTACH",
+    "BPF_PROG_DETACH",
+    "BPF_PROG_TEST_RUN",
+    "BPF_PROG_GET_NEXT_ID",
+    "BPF_MAP_GET_NEXT_ID",
+    "BPF_PROG_GET_FD_BY_ID",
+    "BPF_MAP_GET_FD_BY_ID",
+    "BPF_OBJ_GET_INFO_BY_FD",
+    "BPF_PROG_QUERY",
+    "BPF_RAW_TRACEPOINT_OPEN",
+    "BPF_BTF_LOAD",
+    "BPF_BTF_GET_FD_BY_ID",
+    "BPF_TASK_FD_QUERY",
+    "BPF_MAP_LOOKUP_AND_DELETE_ELEM",
+    "BPF_MAP_FREEZE",
+    "BPF_BTF_GET_NEXT_ID",
+    "BPF_MAP_LOOKUP_BATCH",
+    "BPF_MAP_LOOKUP_AND_DELETE_BATCH",
+    "BPF_MAP_UPDATE_BATCH",
+    "BPF_MAP_DELETE_BATCH",
+    "BPF_LINK_CREATE",
+    "BPF_LINK_UPDATE",
+    "BPF_LINK_GET_FD_BY_ID",
+    "BPF_LINK_GET_NEXT_ID",
+    "BPF_ENABLE_STATS",
+    "BPF_ITER_CREATE",
+    "BPF_LINK_DETACH",
+    "BPF_PROG_BIND_MAP",
+    "BPF_TOKEN_CREATE",
+    "BPF_PROG_STREAM_READ_BY_FD",
+];
 
 #[cfg(all(test, not(loom)))]
 mod tests {

@@ -5,7 +5,6 @@ use super::attr::Attr;
 use super::{Fault, Host, Types, copy_in};
 use crate::abi::{MapType, errno, map_flags};
 use crate::error::{Name, Result};
-use crate::map::Map;
 use crate::spec::Spec;
 
 const MAP_TYPE: usize = 0;
@@ -45,7 +44,7 @@ pub(super) fn create<H: Host + ?Sized>(host: &H, attr: &Attr) -> Result<i32> {
     spec.spin_lock = types.and_then(|types| types.spin_lock);
     spec.check_spin_lock()?;
     check_exclusive(host, attr)?;
-    let map = Map::create(&spec)?;
+    let map = host.create(&spec, types.as_ref())?;
     if let Some(types) = types {
         host.typed(&map, types);
     }
@@ -120,8 +119,11 @@ fn types_of<H: Host + ?Sized>(host: &H, attr: &Attr, spec: &Spec) -> Result<Opti
         Some((_, size)) if size != spec.key_size => {
             return Err(attr.invalid("the key's type has another size than the key"));
         }
-        // Only the types of per-CPU arrays are not looked at otherwise.
-        None if spec.map_type != MapType::PerCpuArray => {
+        // Only the types of per-CPU arrays are not looked at otherwise, and arrays of one section
+        // of variables have no type of key.
+        None if spec.map_type != MapType::PerCpuArray
+            && !(spec.map_type == MapType::Array && spec.max_entries == 1 && types.section) =>
+        {
             return Err(attr.invalid("the key has no type"));
         }
         _ => {}

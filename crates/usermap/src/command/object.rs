@@ -100,9 +100,16 @@ pub(super) fn pin<H: Host + ?Sized>(host: &H, attr: &Attr) -> Result<i32> {
         return Err(attr.invalid("file_flags of pinning are PATH_FD or nothing"));
     }
     // The kernel tries the descriptor as a map, a program and a link, and ends with EINVAL.
-    let map = host.map(attr.u32(8) as i32).map_err(|bad| attr.invalid(bad.rule()))?;
+    let fd = attr.u32(8) as i32;
+    let map = match host.map(fd) {
+        Err(BadFd::NotAMap) if host.is_program(fd) => None,
+        map => Some(map.map_err(|bad| attr.invalid(bad.rule()))?),
+    };
     let path = path_of(host, attr, flags)?;
-    host.pin(&map, &path)?;
+    match map {
+        Some(map) => host.pin(&map, &path)?,
+        None => host.pin_program(fd, &path)?,
+    }
     Ok(0)
 }
 
@@ -115,7 +122,7 @@ pub(super) fn get<H: Host + ?Sized>(host: &H, attr: &Attr) -> Result<i32> {
     }
     let access = access_of(attr, flags & !map_flags::PATH_FD)?;
     let path = path_of(host, attr, flags)?;
-    host.install(host.open(&path, access)?)
+    host.get(&path, access)
 }
 
 /// `bpf_get_file_flag`, of flags that are checked to be no others.

@@ -142,6 +142,7 @@ fn create(replay: &mut Replay<'_>, op: &Value) -> Object<String, Value> {
             key: Some((1, 4)),
             value: (5, field("value_size") as u32),
             spin_lock: Some(offset as u32),
+            section: false,
         };
         let fd = replay.process.open_types(types);
         attr = attr.u32(48, fd as u32).u32(52, 1).u32(56, 5);
