@@ -47,6 +47,7 @@ KIND := { hash | array | percpu_hash | percpu_array | queue | stack
 const USAGE: &str = "usermap [OPTIONS] prog { run | show | dump } OBJECT ...
        usermap [OPTIONS] map COMMAND ...
        usermap [OPTIONS] batch file { FILE | - }
+       usermap [OPTIONS] bench [--plot FILE]
        usermap { help | version | completions SHELL | man }";
 
 /// The options, which may stand anywhere.
@@ -71,6 +72,16 @@ fn options() -> [Arg; 9] {
     .map(|option| option.global(true))
 }
 
+/// The option of `bench`.
+fn plot() -> Arg {
+    Arg::new("plot")
+        .long("plot")
+        .value_name("FILE")
+        .value_parser(OsStringValueParser::new())
+        .value_hint(ValueHint::FilePath)
+        .help("Write a plot of the table to a file (SVG)")
+}
+
 fn words(name: &'static str) -> Arg {
     Arg::new(name)
         .num_args(0..)
@@ -85,6 +96,7 @@ pub fn flat() -> Command {
         .infer_long_args(true)
         .args(options())
         .args(prog_options::arguments())
+        .arg(plot())
         .arg(words("WORDS"))
 }
 
@@ -111,6 +123,12 @@ pub fn tree() -> Command {
             single("batch", "Run the commands of a file, one a line; stop at the first that fails")
                 .override_usage("usermap [OPTIONS] batch file { FILE | - }")
                 .arg(words("WORDS").hide(true)),
+        )
+        .subcommand(
+            single("bench", "Measure maps on this machine, beside the kernel's and its limit")
+                .override_usage("usermap [OPTIONS] bench [--plot FILE]")
+                .arg(plot())
+                .after_help(crate::bench::HELP),
         )
         .subcommand(single("help", "Print help"))
         .subcommand(single("version", "Print the version"))

@@ -6,6 +6,7 @@
 
 mod args;
 mod batch;
+mod bench;
 mod failure;
 mod manual;
 mod map;

@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// Fewer entries, or bytes, are done before a bar could be seen: no thread is started for them.
-const MANY: u64 = 50_000;
+pub const MANY: u64 = 50_000;
 
 /// Does `work` on `total` entries, and meanwhile shows `done()` of them. `quiet` shows nothing,
 /// for when the output is on the same terminal.

@@ -10,6 +10,7 @@ use crate::types::{NAMES, Type};
 use crate::words::{Words, is_prefix, text};
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::path::PathBuf;
 
 /// What a command is run by.
 pub type Run = fn(&mut Session, &mut Words<'_>) -> Result;
@@ -24,6 +25,8 @@ pub struct Session {
     pub value_types: Option<Vec<Type>>,
     /// The options of the prog commands.
     pub run: RunOptions,
+    /// Where `bench` writes its plot.
+    pub plot: Option<PathBuf>,
     /// The map or prog command that runs.
     pub command: &'static str,
     help: bool,
@@ -52,6 +55,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
         key_types: None,
         value_types: None,
         run: RunOptions::default(),
+        plot: matches.get_one::<OsString>("plot").map(PathBuf::from),
         command: "",
         help: matches.get_flag("help"),
     };
@@ -78,7 +82,7 @@ impl Session {
     pub fn select(&mut self, words: &mut Words<'_>, top: bool) -> Result {
         let Some(word) = words.take() else { return help(self, words) };
         // In the order in which a shortened word is looked for.
-        let commands: [(&str, Run); 7] = [
+        let commands: [(&str, Run); 8] = [
             ("help", help),
             ("batch", crate::batch::run),
             ("prog", prog),
@@ -86,6 +90,7 @@ impl Session {
             ("version", version),
             ("completions", crate::manual::completions),
             ("man", crate::manual::man),
+            ("bench", crate::bench::run),
         ];
         let known = commands.into_iter().find(|(name, _)| is_prefix(word, name));
         let Some((name, run)) = known else {
@@ -96,6 +101,9 @@ impl Session {
         }
         if let Some(option) = self.run.given.first().filter(|_| name != "prog") {
             return Err(Failure::new(format!("option '--{option}' is one of 'usermap prog'")));
+        }
+        if self.plot.is_some() && name != "bench" {
+            return Err(Failure::new("option '--plot' is one of 'usermap bench'"));
         }
         if !top && name == "batch" {
             // bpftool would recurse until the stack ends if a file named itself.

@@ -130,6 +130,8 @@ pub use info::{Info, possible_cpus};
 pub use lease::SlotLease;
 pub use map::{Access, Map};
 pub use mapping::Mapping;
+#[cfg(not(loom))]
+pub use mem::kernel::KernelMap;
 pub use program::{Program, ValueMemory, ValuePointer};
 pub use spec::Spec;
 pub use storage::default_folder;

@@ -5,6 +5,8 @@
 
 pub(crate) mod bytes;
 pub(crate) mod count;
+#[cfg(not(loom))]
+pub(crate) mod kernel;
 #[cfg(test)]
 pub(crate) mod mortal;
 pub(crate) mod owner;
