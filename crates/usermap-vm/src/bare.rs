@@ -5,7 +5,7 @@
 
 use crate::code::{Code, Function};
 use crate::context::Packet;
-use crate::error::{Error, Fault, Result, Trap};
+use crate::error::{Error, Result, Trap};
 use crate::instruction::Instruction;
 use crate::object::MapDefinition;
 use crate::places::{self, Places};
@@ -154,7 +154,8 @@ impl Options {
     pub fn load_code(&self, mut code: Code) -> Result<Program> {
         complete(&mut code);
         let known = |id| self.helpers.contains_key(&id) || helper::by_id(id).is_some();
-        let definitions: Vec<_> = self.maps.iter().map(definition).collect();
+        let definitions: Vec<_> =
+            self.maps.iter().map(|(name, map)| MapDefinition::of(name, map)).collect();
         validate::validate_by(Rules::Standard, &code.name, &code, &definitions, known)?;
         let mut places = Places::default();
         let mut maps = Vec::new();
@@ -185,23 +186,8 @@ impl Options {
     }
 }
 
-/// A map as an object defines it.
-fn definition((name, map): &(String, Map)) -> MapDefinition {
-    let spec = map.spec();
-    MapDefinition {
-        name: name.clone(),
-        map_type: spec.map_type as u32,
-        key_size: spec.key_size,
-        value_size: spec.value_size,
-        max_entries: spec.max_entries,
-        map_flags: spec.flags,
-        spin_lock: spec.spin_lock,
-        ..MapDefinition::default()
-    }
-}
-
 /// Adds the functions that are called and not listed.
-fn complete(code: &mut Code) {
+pub(crate) fn complete(code: &mut Code) {
     let listed: HashSet<usize> = code.functions.iter().map(|function| function.start).collect();
     for start in validate::function_starts(code) {
         if !listed.contains(&start) {
@@ -236,20 +222,7 @@ impl Program {
             self.memory.read(address, memory).map_err(not_there)?;
             Ok(value)
         });
-        outcome.map_err(|trap| self.fault(trap))
-    }
-
-    /// With the names.
-    fn fault(&self, trap: Trap) -> Error {
-        let code = &self.vm.programs[trap.program].code;
-        let function = code.functions.get(code.function(trap.instruction));
-        Error::Fault(Box::new(Fault {
-            program: code.name.clone(),
-            function: function.map_or(String::new(), |function| function.name.clone()),
-            instruction: trap.instruction,
-            line: code.line(trap.instruction).cloned(),
-            kind: trap.kind,
-        }))
+        outcome.map_err(|trap| self.vm.fault(trap))
     }
 }
 

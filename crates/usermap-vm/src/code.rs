@@ -1,7 +1,9 @@
 //! A program as the engines take it: what the loader makes of an object's sections.
 
+use crate::btf::{Btf, LineInfo};
 use crate::instruction::Instruction;
 use crate::program_type::ProgramType;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A program: its instructions, and those of all functions it calls, in one piece.
@@ -46,6 +48,36 @@ pub struct Line {
     pub column: u32,
     /// The text, without what it is indented by.
     pub text: Arc<str>,
+}
+
+/// Strings of BTF that lines share, each copied once.
+#[derive(Default)]
+pub(crate) struct Strings(HashMap<u32, Arc<str>>);
+
+impl Strings {
+    fn get(&mut self, btf: &Btf, offset: u32) -> Arc<str> {
+        let new = || Arc::from(btf.string(offset).trim());
+        self.0.entry(offset).or_insert_with(new).clone()
+    }
+
+    /// Lines from their records, each with its instruction; in order, one for an instruction.
+    pub(crate) fn lines<'i>(
+        &mut self,
+        btf: &Btf,
+        records: impl Iterator<Item = (usize, &'i LineInfo)>,
+    ) -> Vec<Line> {
+        let line = |(instruction, record): (usize, &LineInfo)| Line {
+            instruction,
+            file: self.get(btf, record.file),
+            line: record.line,
+            column: record.column,
+            text: self.get(btf, record.text),
+        };
+        let mut lines: Vec<Line> = records.map(line).collect();
+        lines.sort_by_key(|line| line.instruction);
+        lines.dedup_by_key(|line| line.instruction);
+        lines
+    }
 }
 
 impl Code {

@@ -142,8 +142,8 @@
 //! # Parts
 //!
 //! [`btf`] reads types and decodes values by them, [`disassemble`] writes programs as text,
-//! [`instruction`] has the instruction set's encoding, and [`bare`] runs instructions without an
-//! object.
+//! [`instruction`] has the instruction set's encoding, [`Raw`] loads what bpf(2) is given instead of an
+//! object, and [`bare`] runs instructions without any of that.
 
 pub mod bare;
 mod blocks;
@@ -162,6 +162,7 @@ mod object;
 mod places;
 mod program;
 mod program_type;
+mod raw;
 mod run;
 mod sandbox;
 mod slots;
@@ -175,6 +176,7 @@ pub use load::{Loaded, Options};
 pub use object::{Extern, Global, MapDefinition, Object, Obstacle};
 pub use program::{Outcome, Program, Runner};
 pub use program_type::ProgramType;
+pub use raw::{MapReference, Raw};
 pub use run::HelperCall;
 
 /// The documents' programs, run as tests.

@@ -172,6 +172,10 @@ impl Options {
         self.trace = Some(Arc::new(trace));
         self
     }
+
+    fn slot_count(&self) -> u32 {
+        self.slots.unwrap_or_else(usermap::possible_cpus).max(1)
+    }
 }
 
 /// An object whose programs can be run. Cheap to clone; clones share everything.
@@ -201,6 +205,8 @@ pub(crate) struct Shared {
     bits: u32,
     /// Programs that cannot be run, and why.
     unfit: HashMap<usize, String>,
+    /// Per-CPU maps, by their numbers, in whose slots others could run, too.
+    leased: Vec<usize>,
 }
 
 impl Object {
@@ -221,13 +227,23 @@ impl Object {
     /// # Ok::<(), usermap_vm::Error>(())
     /// ```
     pub fn load(&self, options: &Options) -> Result<Loaded> {
-        let slots = options.slots.unwrap_or_else(usermap::possible_cpus).max(1);
+        let slots = options.slot_count();
+        let make = |(index, definition)| self.make(index, definition, slots);
+        let maps = self.maps().iter().enumerate().map(make).collect::<Result<_>>()?;
+        self.load_with(maps, options, |index| self.pin_of(index).is_some())
+    }
+
+    /// The same, with maps that are there already; says of which others use the CPU slots, too.
+    pub(crate) fn load_with(
+        &self,
+        storages: Vec<Storage>,
+        options: &Options,
+        is_shared: impl Fn(usize) -> bool,
+    ) -> Result<Loaded> {
         let mut places = Places::default();
-        let mut maps = Vec::new();
-        for (index, definition) in self.maps().iter().enumerate() {
-            let storage = self.make(index, definition, slots)?;
-            maps.push(places.put(&definition.name, storage)?);
-        }
+        let placed = self.maps().iter().zip(storages);
+        let maps = placed.map(|(definition, storage)| places.put(&definition.name, storage));
+        let maps = maps.collect::<Result<Vec<_>>>()?;
         let bits = places.bits()?;
         let (mut programs, mut unfit) = (Vec::new(), HashMap::new());
         for (number, code) in self.programs().iter().enumerate() {
@@ -239,13 +255,15 @@ impl Object {
             }
             unfit.insert(number, obstacle.to_string());
         }
-        let slots =
-            maps.iter().filter_map(per_cpu).map(|(_, map)| map.spec().cpus).fold(slots, u32::min);
+        let cpus = maps.iter().filter_map(per_cpu).map(|(_, map)| map.spec().cpus);
+        let slots = cpus.fold(options.slot_count(), u32::min);
+        let leased = (0..maps.len()).filter(|index| is_shared(*index)).collect();
         let helpers =
             options.helpers.iter().map(|(id, (_, helper))| (*id, helper.clone())).collect();
         let trace = options.trace.clone();
         let vm = Vm { programs, maps, helpers, budget: options.budget, trace };
-        let shared = Shared { object: self.clone(), vm, slots: Slots::new(slots), bits, unfit };
+        let slots = Slots::new(slots);
+        let shared = Shared { object: self.clone(), vm, slots, bits, unfit, leased };
         let loaded = Loaded { shared: Arc::new(shared) };
         loaded.fill_program_arrays()?;
         Ok(loaded)
@@ -374,8 +392,7 @@ impl Shared {
 
     /// The maps in whose slots others could run, too.
     pub(crate) fn leased(&self) -> Vec<(&str, &Map)> {
-        let pinned = |(index, map)| self.object.pin_of(index).and_then(|_| per_cpu(map));
-        self.vm.maps.iter().enumerate().filter_map(pinned).collect()
+        self.leased.iter().filter_map(|index| per_cpu(self.vm.maps.get(*index)?)).collect()
     }
 }
 

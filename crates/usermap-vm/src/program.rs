@@ -1,7 +1,7 @@
 //! Programs that can be run: on a context, on many, from any thread.
 
 use crate::context::{Context, Redirect};
-use crate::error::{Error, Fault, Result, Trap};
+use crate::error::{Error, Result};
 use crate::load::Shared;
 use crate::program_type::ProgramType;
 use crate::run::Run;
@@ -210,10 +210,10 @@ impl Runner<'_> {
         let memory = self.memory()?;
         let packet = context.place(program_type, memory)?;
         let mut run = Run::new(&shared.vm, memory, self.lease.cpu(), packet);
-        let mut value = run.start(number, CONTEXT).map_err(|trap| self.fault(trap))?;
+        let mut value = run.start(number, CONTEXT).map_err(|trap| shared.vm.fault(trap))?;
         for _ in 1..times {
             run.again();
-            value = run.start(number, CONTEXT).map_err(|trap| self.fault(trap))?;
+            value = run.start(number, CONTEXT).map_err(|trap| shared.vm.fault(trap))?;
         }
         let left = u64::try_from(run.state.budget).unwrap_or_default();
         let packet = run.packet;
@@ -231,20 +231,5 @@ impl Runner<'_> {
             what: "the runner".to_owned(),
             rule: "it has lost its memory".to_owned(),
         })
-    }
-
-    /// A fault with names and source lines.
-    #[cold]
-    fn fault(&self, trap: Trap) -> Error {
-        let Trap { program, instruction, kind } = trap;
-        let code = &self.shared.vm.programs[program].code;
-        let function = code.functions.get(code.function(instruction));
-        Error::Fault(Box::new(Fault {
-            program: code.name.clone(),
-            function: function.map(|function| function.name.clone()).unwrap_or_default(),
-            instruction,
-            line: code.line(instruction).cloned(),
-            kind,
-        }))
     }
 }

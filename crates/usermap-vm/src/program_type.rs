@@ -68,6 +68,41 @@ impl ProgramType {
         known.map(|(_, program_type)| *program_type)
     }
 
+    /// All of them, with their numbers in `enum bpf_prog_type`.
+    const NUMBERS: [(ProgramType, u32); 9] = [
+        (ProgramType::SocketFilter, 1),
+        (ProgramType::Kprobe, 2),
+        (ProgramType::SchedCls, 3),
+        (ProgramType::SchedAct, 4),
+        (ProgramType::Tracepoint, 5),
+        (ProgramType::Xdp, 6),
+        (ProgramType::CgroupSkb, 8),
+        (ProgramType::RawTracepoint, 17),
+        (ProgramType::Syscall, 31),
+    ];
+
+    /// The type with a number of `enum bpf_prog_type`, if it is one that can be run here.
+    ///
+    /// ```
+    /// use usermap_vm::ProgramType;
+    /// assert_eq!(ProgramType::from_number(6), Some(ProgramType::Xdp));
+    /// assert_eq!(ProgramType::from_number(29), None); // BPF_PROG_TYPE_LSM
+    /// ```
+    pub fn from_number(number: u32) -> Option<ProgramType> {
+        let known = ProgramType::NUMBERS.iter().find(|(_, known)| *known == number);
+        known.map(|(program_type, _)| *program_type)
+    }
+
+    /// Its number in `enum bpf_prog_type`.
+    ///
+    /// ```
+    /// assert_eq!(usermap_vm::ProgramType::Syscall.number(), 31);
+    /// ```
+    pub fn number(self) -> u32 {
+        let known = ProgramType::NUMBERS.iter().find(|(known, _)| *known == self);
+        known.map_or(0, |(_, number)| *number)
+    }
+
     /// The name, as bpftool has it.
     pub const fn name(self) -> &'static str {
         match self {

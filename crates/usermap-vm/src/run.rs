@@ -2,7 +2,7 @@
 
 use crate::code::Code;
 use crate::context::Packet;
-use crate::error::{FaultKind, Trap};
+use crate::error::{Error, Fault, FaultKind, Trap};
 use crate::sandbox::cage::{Cage, FRAME, STACK, STACK_TOP};
 use crate::{helper, interpret};
 use crate::{jit, program_type::ProgramType};
@@ -63,6 +63,23 @@ pub(crate) struct Vm {
     pub(crate) budget: u64,
     /// Gets what programs print.
     pub(crate) trace: Option<Trace>,
+}
+
+impl Vm {
+    /// A trap as an error, with names and the source line.
+    #[cold]
+    pub(crate) fn fault(&self, trap: Trap) -> Error {
+        let Trap { program, instruction, kind } = trap;
+        let code = &self.programs[program].code;
+        let function = code.functions.get(code.function(instruction));
+        Error::Fault(Box::new(Fault {
+            program: code.name.clone(),
+            function: function.map(|function| function.name.clone()).unwrap_or_default(),
+            instruction,
+            line: code.line(instruction).cloned(),
+            kind,
+        }))
+    }
 }
 
 /// Gets the lines that programs print.

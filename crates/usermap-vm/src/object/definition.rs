@@ -3,6 +3,7 @@
 
 use crate::code::Line;
 use std::fmt;
+use usermap::Map;
 
 /// A map that an object wants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,6 +40,21 @@ pub struct MapDefinition {
 }
 
 impl MapDefinition {
+    /// A map that is there, as an object would define it.
+    pub(crate) fn of(name: &str, map: &Map) -> MapDefinition {
+        let spec = map.spec();
+        MapDefinition {
+            name: name.to_owned(),
+            map_type: spec.map_type as u32,
+            key_size: spec.key_size,
+            value_size: spec.value_size,
+            max_entries: spec.max_entries,
+            map_flags: spec.flags,
+            spin_lock: spec.spin_lock,
+            ..MapDefinition::default()
+        }
+    }
+
     /// Whether it holds a section's data, and is no map of the program's own.
     pub fn is_data(&self) -> bool {
         self.initial.is_some()

@@ -89,6 +89,27 @@ impl Object {
         read(bytes, name).map_err(|problem| Error::Object { object: name.to_owned(), problem })
     }
 
+    /// One program and its maps, which came from no file.
+    pub(crate) fn of_program(
+        name: &str,
+        code: Code,
+        maps: Vec<MapDefinition>,
+        btf: Option<Btf>,
+    ) -> Object {
+        Object {
+            name: name.to_owned(),
+            programs: vec![code],
+            maps,
+            globals: Vec::new(),
+            externs: Vec::new(),
+            kconfig: None,
+            btf,
+            license: String::new(),
+            obstacles: Vec::new(),
+            pins: Vec::new(),
+        }
+    }
+
     /// What errors call it.
     pub fn name(&self) -> &str {
         &self.name

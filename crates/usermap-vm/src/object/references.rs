@@ -7,10 +7,9 @@ use super::externs::{Externs, Undefined};
 use super::maps::Maps;
 use super::{core_relocation, functions};
 use crate::btf::{Btf, BtfExt};
-use crate::code::Line;
+use crate::code::{Line, Strings};
 use crate::instruction::{Instruction, pseudo};
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 /// What an instruction refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,17 +45,6 @@ pub(super) struct Known<'a, 'd> {
     pub(super) maps: &'a Maps,
     pub(super) data: &'a Data,
     pub(super) externs: &'a Externs,
-}
-
-/// Strings of BTF that lines share, each copied once.
-#[derive(Default)]
-struct Strings(HashMap<u32, Arc<str>>);
-
-impl Strings {
-    fn get(&mut self, btf: &Btf, offset: u32) -> Arc<str> {
-        let new = || Arc::from(btf.string(offset).trim());
-        self.0.entry(offset).or_insert_with(new).clone()
-    }
 }
 
 impl Known<'_, '_> {
@@ -100,17 +88,8 @@ impl Known<'_, '_> {
     fn lines(&self, section: &str, strings: &mut Strings) -> Vec<Line> {
         let Some(btf) = self.btf else { return Vec::new() };
         let records = btf.records(&self.ext.lines, section);
-        let line = |record: &crate::btf::LineInfo| Line {
-            instruction: record.offset as usize / 8,
-            file: strings.get(btf, record.file),
-            line: record.line,
-            column: record.column,
-            text: strings.get(btf, record.text),
-        };
-        let mut lines: Vec<Line> = records.iter().map(line).collect();
-        lines.sort_by_key(|line| line.instruction);
-        lines.dedup_by_key(|line| line.instruction);
-        lines
+        let numbered = records.iter().map(|record| (record.offset as usize / 8, record));
+        strings.lines(btf, numbered)
     }
 
     fn target(&self, relocation: &Relocation, at: Instruction) -> Result<Target, String> {
