@@ -11,12 +11,12 @@
 //! with O_APPEND, a flag that is the open file's like its mode, and means nothing for a map.
 
 use crate::foreign::number;
+use crate::foreign::table::{Found, Table};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
-use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::Path;
-use std::sync::{PoisonError, RwLock};
 use usermap::abi::map_flags;
 use usermap::command::BadFd;
 use usermap::{Access, Error, Map, Result};
@@ -29,7 +29,17 @@ pub enum Object {
     Map(Map),
 }
 
-static TABLE: RwLock<BTreeMap<i32, Object>> = RwLock::new(BTreeMap::new());
+/// What the table holds: the object, and by what its file is known.
+#[derive(Debug)]
+struct Entry {
+    object: Object,
+    file: Identity,
+}
+
+/// The device and the number of a file.
+type Identity = (u64, u64);
+
+static TABLE: Table<Entry> = Table::new();
 
 /// The object behind a descriptor.
 ///
@@ -44,15 +54,36 @@ static TABLE: RwLock<BTreeMap<i32, Object>> = RwLock::new(BTreeMap::new());
 /// assert_eq!(descriptor::get(0).unwrap_err(), BadFd::NotAMap);
 /// ```
 pub fn get(fd: i32) -> Result<Object, BadFd> {
-    let known = TABLE.read().unwrap_or_else(PoisonError::into_inner).get(&fd).cloned();
+    read(fd, |object| object.clone())
+}
+
+/// Uses the object behind a descriptor where it is.
+#[inline]
+fn read<R>(fd: i32, using: impl FnOnce(&Object) -> R) -> Result<R, BadFd> {
+    let mut using = Some(using);
+    let known = TABLE.read(fd as usize, |entry| using.take().map(|using| using(&entry.object)));
     match known {
-        Some(object) => Ok(object),
-        None => {
-            let found = find(fd)?;
-            remember(fd, found.clone());
-            Ok(found)
+        Found::Value(Some(result)) => Ok(result),
+        other => {
+            let object = find(fd, !matches!(other, Found::Blocked))?;
+            using.map(|using| using(&object)).ok_or(BadFd::NotOpen)
         }
     }
+}
+
+/// Uses the map behind a descriptor where it is: for what takes no longer than an element does,
+/// since a map that is closed meanwhile is kept for so long.
+///
+/// # Errors
+///
+/// As [`map`].
+#[inline]
+pub fn with_map<R>(fd: i32, using: impl FnOnce(&Map) -> R) -> Result<R, BadFd> {
+    read(fd, |object| match object {
+        Object::Map(map) => Ok(using(map)),
+        #[expect(unreachable_patterns, reason = "there will be others")]
+        _ => Err(BadFd::NotAMap),
+    })?
 }
 
 /// The map behind a descriptor.
@@ -89,8 +120,12 @@ pub fn map(fd: i32) -> Result<Map, BadFd> {
 /// # Ok::<(), usermap::Error>(())
 /// ```
 pub fn install(object: Object, fd: OwnedFd) -> i32 {
-    remember(fd.as_raw_fd(), object);
-    number::give(fd)
+    let fd = number::give(fd);
+    match identity(fd) {
+        Ok(file) => TABLE.set(fd as usize, Entry { object, file }),
+        Err(_) => TABLE.clear(fd as usize),
+    }
+    fd
 }
 
 /// Gives C a descriptor of a map, with the handle's rights.
@@ -114,19 +149,44 @@ pub fn install_map(mut map: Map) -> Result<i32> {
     Ok(install(Object::Map(map), outer))
 }
 
-/// Forgets a number: its descriptor is closed, or becomes another file's.
+/// Runs what closes these numbers, or makes them other files'. From its start on they are not what
+/// they were.
 ///
 /// ```
-/// usermap_c::descriptor::forget(0); // it was not known
+/// use usermap::{Map, MapType, Spec};
+/// use usermap_c::descriptor;
+/// let fd = descriptor::install_map(Map::create(&Spec::new(MapType::Queue, 0, 8, 3))?)?;
+/// descriptor::while_closing(fd..=fd, || assert!(descriptor::map(fd).is_ok())); // not closed
+/// # Ok::<(), usermap::Error>(())
 /// ```
-pub fn forget(fd: i32) {
-    let known = TABLE.write().unwrap_or_else(PoisonError::into_inner).remove(&fd);
-    drop(known);
+pub fn while_closing<R>(numbers: RangeInclusive<i32>, close: impl FnOnce() -> R) -> R {
+    let known = || {
+        let first = (*numbers.start()).max(0) as usize;
+        let last = usize::try_from(*numbers.end()).unwrap_or(0);
+        first..TABLE.end().min(last.saturating_add(1))
+    };
+    for fd in known() {
+        TABLE.block(fd);
+    }
+    let result = close();
+    for fd in known() {
+        TABLE.unblock(fd);
+        verify(fd);
+    }
+    result
 }
 
-fn remember(fd: i32, object: Object) {
-    let before = TABLE.write().unwrap_or_else(PoisonError::into_inner).insert(fd, object);
-    drop(before);
+/// Forgets a number that is another file than the one it is known as.
+fn verify(fd: usize) {
+    let Found::Value(known) = TABLE.read(fd, |entry| entry.file) else { return };
+    if identity(fd as i32) != Ok(known) {
+        TABLE.clear(fd);
+    }
+}
+
+fn identity(fd: i32) -> rustix::io::Result<Identity> {
+    let status = number::with(fd, |fd| rustix::fs::fstat(fd))?;
+    Ok((status.st_dev, status.st_ino))
 }
 
 /// Descriptors that are given out are none of the standard ones, as libbpf sees to.
@@ -170,21 +230,43 @@ fn access_of(fd: BorrowedFd<'_>) -> rustix::io::Result<Access> {
     })
 }
 
-/// Looks at a number that the table does not know.
-fn find(fd: i32) -> Result<Object, BadFd> {
-    let file = number::with(fd, |fd| rustix::fs::fstat(fd)).map_err(|_| BadFd::NotOpen)?;
-    if FileType::from_raw_mode(file.st_mode) != FileType::RegularFile {
+/// Looks at a number that the table does not know, and remembers what it is if it may.
+#[cold]
+fn find(fd: i32, remember: bool) -> Result<Object, BadFd> {
+    let status = number::with(fd, |fd| rustix::fs::fstat(fd)).map_err(|_| BadFd::NotOpen)?;
+    if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
         return Err(BadFd::NotAMap);
     }
+    let file = (status.st_dev, status.st_ino);
+    let object = find_map(fd, file)?;
+    let entry = Entry { object: object.clone(), file };
+    if remember && TABLE.set_if_empty(fd as usize, entry) {
+        // It may have been closed since it was looked at.
+        verify(fd as usize);
+    }
+    Ok(object)
+}
+
+/// The map that a file is: one that is open already, or another.
+fn find_map(fd: i32, file: Identity) -> Result<Object, BadFd> {
     let own = number::with(fd, out_of_the_way).map_err(|_| BadFd::NotOpen)?;
     let access = access_of(own.as_fd()).map_err(|_| BadFd::NotOpen)?;
-    let map = Map::from_fd(own).map_err(|_| BadFd::NotAMap)?;
     let rights = match access {
         Access::ReadWrite => 0,
         Access::ReadOnly => map_flags::RDONLY,
         Access::WriteOnly => map_flags::WRONLY,
     };
-    map.reopen(rights).map(Object::Map).map_err(|_| BadFd::NotAMap)
+    let reopened = |map: &Map| map.reopen(rights).ok();
+    let same = |entry: &Entry| match &entry.object {
+        Object::Map(map) if entry.file == file => reopened(map),
+        _ => None,
+    };
+    let known = (0..TABLE.end()).find_map(|fd| match TABLE.read(fd, same) {
+        Found::Value(map) => map,
+        _ => None,
+    });
+    let map = known.or_else(|| reopened(&Map::from_fd(own).ok()?));
+    map.map(Object::Map).ok_or(BadFd::NotAMap)
 }
 
 fn io(doing: &'static str, error: Errno) -> Error {

@@ -4,10 +4,22 @@
 //! | file | what it does |
 //! |---|---|
 //! | `memory` | copies from and to the caller's addresses; a bad one is a [`Fault`], not a crash |
+//! | `table` | values by number that are read without a lock |
+//! | `element`, `batch`, `object` | libbpf's functions; `options` reads what they are given, `attr` calls the seam |
+//! | `interpose_close` | close(2) and its like |
+//! | `system` | system calls past the C library |
 //! | `number` | descriptors as C gives them |
 //!
 //! [`Fault`]: usermap::command::Fault
 #![allow(unsafe_code)]
 
+mod attr;
+pub mod batch;
+pub mod element;
+pub mod interpose_close;
 pub mod memory;
 pub mod number;
+pub mod object;
+mod options;
+pub(crate) mod system;
+pub mod table;

@@ -1,0 +1,208 @@
+//! libbpf's functions on one element.
+//!
+//! Each goes straight to the map. Only where that shows something unusual (a bad address or
+//! descriptor, rights, flags) nothing has been done, and the bpf(2) seam is asked, which checks in the
+//! kernel's order and so gives the kernel's error.
+
+use super::attr::{Attr, answer, fail};
+use super::memory;
+use crate::descriptor;
+use libc::{c_int, c_void};
+use usermap::abi::{command, errno};
+use usermap::command::{BadFd, Fault};
+use usermap::{Map, Reason};
+
+/// How the straight way ended without success.
+pub(super) enum Straight {
+    /// The map's answer.
+    Failed(i32),
+    /// Nothing was done.
+    Unusual,
+}
+
+impl From<Fault> for Straight {
+    fn from(Fault: Fault) -> Straight {
+        Straight::Unusual
+    }
+}
+
+impl From<usermap::Error> for Straight {
+    fn from(error: usermap::Error) -> Straight {
+        use Reason::{Busy, Exists, Full, NotFound};
+        match error.reason() {
+            Some(NotFound | Exists | Full { .. } | Busy) => Straight::Failed(error.errno()),
+            _ => Straight::Unusual,
+        }
+    }
+}
+
+/// Goes the straight way, or else the other one.
+#[inline]
+fn either(
+    straight: Result<Result<(), Straight>, BadFd>,
+    otherwise: impl FnOnce() -> Result<i32, i32>,
+) -> c_int {
+    match straight {
+        Ok(Ok(())) => 0,
+        Ok(Err(Straight::Failed(errno))) => fail(errno),
+        Ok(Err(Straight::Unusual)) | Err(_) => answer(otherwise()),
+    }
+}
+
+/// Runs with a buffer of this size.
+#[inline]
+pub(super) fn with_buffer<R>(bytes: usize, run: impl FnOnce(&mut [u8]) -> R) -> R {
+    if let Some(buffer) = [0; 64].get_mut(..bytes) {
+        return run(buffer);
+    }
+    if let Some(buffer) = [0; 512].get_mut(..bytes) {
+        return run(buffer);
+    }
+    run(&mut vec![0; bytes])
+}
+
+/// Runs with a copy of the caller's key and room for a value.
+#[inline]
+fn with_entry(
+    map: &Map,
+    key: *const c_void,
+    run: impl FnOnce(&[u8], &mut [u8]) -> Result<(), Straight>,
+) -> Result<(), Straight> {
+    let key_size = map.spec().key_size as usize;
+    with_buffer(key_size + map.value_bytes(), |entry| {
+        let (own, value) = entry.split_at_mut(key_size);
+        read_key(key, own)?;
+        run(own, value)
+    })
+}
+
+#[inline]
+pub(super) fn read_key(key: *const c_void, own: &mut [u8]) -> Result<(), Straight> {
+    match own.is_empty() {
+        // That is for maps without keys, which want no pointer to one.
+        true if !key.is_null() => Err(Straight::Unusual),
+        true => Ok(()),
+        false => Ok(memory::read(key as u64, own)?),
+    }
+}
+
+/// An attribute of the commands on elements.
+fn element(fd: c_int, key: *const c_void, value: *const c_void, flags: u64) -> Attr {
+    Attr::new().u32(0, fd as u32).pointer(8, key).pointer(16, value).u64(24, flags)
+}
+
+/// `bpf_map_lookup_elem` of `bpf/bpf.h`
+#[unsafe(no_mangle)]
+pub extern "C" fn bpf_map_lookup_elem(fd: c_int, key: *const c_void, value: *mut c_void) -> c_int {
+    bpf_map_lookup_elem_flags(fd, key, value, 0)
+}
+
+/// `bpf_map_lookup_elem_flags` of `bpf/bpf.h`
+#[unsafe(no_mangle)]
+pub extern "C" fn bpf_map_lookup_elem_flags(
+    fd: c_int,
+    key: *const c_void,
+    value: *mut c_void,
+    flags: u64,
+) -> c_int {
+    let straight = descriptor::with_map(fd, |map| {
+        with_entry(map, key, |key, own| {
+            map.lookup(key, own, flags)?;
+            Ok(memory::write(value as u64, own)?)
+        })
+    });
+    either(straight, || element(fd, key, value, flags).call(command::MAP_LOOKUP_ELEM))
+}
+
+/// `bpf_map_update_elem` of `bpf/bpf.h`
+#[unsafe(no_mangle)]
+pub extern "C" fn bpf_map_update_elem(
+    fd: c_int,
+    key: *const c_void,
+    value: *const c_void,
+    flags: u64,
+) -> c_int {
+    let straight = descriptor::with_map(fd, |map| {
+        with_entry(map, key, |key, own| {
+            memory::read(value as u64, own)?;
+            Ok(map.update(key, own, flags)?)
+        })
+    });
+    either(straight, || element(fd, key, value, flags).call(command::MAP_UPDATE_ELEM))
+}
+
+/// `bpf_map_delete_elem` of `bpf/bpf.h`
+#[unsafe(no_mangle)]
+pub extern "C" fn bpf_map_delete_elem(fd: c_int, key: *const c_void) -> c_int {
+    bpf_map_delete_elem_flags(fd, key, 0)
+}
+
+/// `bpf_map_delete_elem_flags` of `bpf/bpf.h`. The command has no flags, so any are refused.
+#[unsafe(no_mangle)]
+pub extern "C" fn bpf_map_delete_elem_flags(fd: c_int, key: *const c_void, flags: u64) -> c_int {
+    let straight = descriptor::with_map(fd, |map| {
+        if flags != 0 {
+            return Err(Straight::Unusual);
+        }
+        with_buffer(map.spec().key_size as usize, |own| {
+            read_key(key, own)?;
+            Ok(map.delete(own)?)
+        })
+    });
+    let attr = || element(fd, key, std::ptr::null(), flags);
+    either(straight, || attr().call(command::MAP_DELETE_ELEM))
+}
+
+/// `bpf_map_lookup_and_delete_elem` of `bpf/bpf.h`
+#[unsafe(no_mangle)]
+pub extern "C" fn bpf_map_lookup_and_delete_elem(
+    fd: c_int,
+    key: *const c_void,
+    value: *mut c_void,
+) -> c_int {
+    bpf_map_lookup_and_delete_elem_flags(fd, key, value, 0)
+}
+
+/// `bpf_map_lookup_and_delete_elem_flags` of `bpf/bpf.h`
+#[unsafe(no_mangle)]
+pub extern "C" fn bpf_map_lookup_and_delete_elem_flags(
+    fd: c_int,
+    key: *const c_void,
+    value: *mut c_void,
+    flags: u64,
+) -> c_int {
+    let straight = descriptor::with_map(fd, |map| {
+        with_entry(map, key, |key, own| {
+            map.lookup_and_delete(key, own, flags)?;
+            // What the caller's memory refuses is gone all the same.
+            memory::write(value as u64, own).map_err(|Fault| Straight::Failed(errno::EFAULT))
+        })
+    });
+    let attr = || element(fd, key, value, flags);
+    either(straight, || attr().call(command::MAP_LOOKUP_AND_DELETE_ELEM))
+}
+
+/// `bpf_map_get_next_key` of `bpf/bpf.h`
+#[unsafe(no_mangle)]
+pub extern "C" fn bpf_map_get_next_key(
+    fd: c_int,
+    key: *const c_void,
+    next_key: *mut c_void,
+) -> c_int {
+    let straight = descriptor::with_map(fd, |map| {
+        let size = map.spec().key_size as usize;
+        with_buffer(2 * size, |keys| {
+            let (own, next) = keys.split_at_mut(size);
+            let own = match key.is_null() {
+                true => None,
+                false => {
+                    memory::read(key as u64, own)?;
+                    Some(&*own)
+                }
+            };
+            map.get_next_key(own, next)?;
+            Ok(memory::write(next_key as u64, next)?)
+        })
+    });
+    either(straight, || element(fd, key, next_key, 0).call(command::MAP_GET_NEXT_KEY))
+}
