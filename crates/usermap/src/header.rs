@@ -97,7 +97,8 @@ impl Header {
         (!self.spec.has(map_flags::ZERO_SEED)).then_some(self.seed)
     }
 
-    fn encode(&self) -> [u64; FIXED] {
+    /// The words that never change.
+    pub(crate) fn encode(&self) -> [u64; FIXED] {
         let spec = &self.spec;
         let (first, second) = spec.name.bytes().split_at(8);
         let mut words = [0; FIXED];
@@ -124,11 +125,20 @@ impl Header {
 
     /// Writes it into a new region, and the types that it speaks of.
     pub(crate) fn write(&self, region: &[AtomicU64], types: Option<&MapTypes>) {
+        self.rewrite(region);
+        if let (Some(types), Some(layout)) = (types, Layout::of(self)) {
+            bytes::store(&region[layout.types], types.btf());
+        }
+    }
+
+    /// Writes it again into a damaged region. That a map is frozen is a 1 and nothing else.
+    pub(crate) fn rewrite(&self, region: &[AtomicU64]) {
         for (to, from) in region.iter().zip(self.encode()) {
             to.store(from, Relaxed);
         }
-        if let (Some(types), Some(layout)) = (types, Layout::of(self)) {
-            bytes::store(&region[layout.types], types.btf());
+        let frozen = &region[FROZEN];
+        if frozen.load(Relaxed) > 1 {
+            frozen.store(0, Relaxed);
         }
     }
 

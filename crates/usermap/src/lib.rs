@@ -78,7 +78,8 @@
 //! - A map takes `max_entries` entries whatever their keys are, and refuses one more.
 //! - An entry that is there from a walk's start to its end is met exactly once.
 //! - Every index in a region is checked before use and every walk is bounded: what others write into
-//!   it can make data wrong or give [`Reason::Corrupt`], no more. Two exceptions: the system answers
+//!   it can make data wrong or give [`Reason::Corrupt`], no more. [`Map::check`] says what is damaged,
+//!   and [`Map::repair`] makes the map usable again. Two exceptions: the system answers
 //!   with SIGBUS where a file was cut short while it was mapped, or where there is no memory left for
 //!   a page; and whoever changes a bucket without pause can hold its readers up.
 //!
@@ -96,6 +97,7 @@
 //! The crate has no Cargo features. It runs on Linux; `--cfg loom` builds it for the model checker.
 pub mod abi;
 mod batch;
+mod check;
 pub mod command;
 mod create;
 mod element;
@@ -124,6 +126,7 @@ mod writers;
 
 pub use abi::MapType;
 pub use batch::{Batch, Token};
+pub use check::{Check, Finding, Repaired};
 pub use error::{Error, Name, Reason, Result};
 pub use helper::Helper;
 pub use info::{Info, possible_cpus};

@@ -16,6 +16,8 @@
 //! the stripe's version. Setting all CPUs' values at once is a redo, too; one-word changes that
 //! see it wait for its end, so that little is overwritten once more if its writer dies.
 
+mod check;
+
 use super::redo::{ALL_CPUS, REDO, Redo, changed, seen};
 use super::{Extent, PAGE_WORDS};
 use crate::error::Reason;

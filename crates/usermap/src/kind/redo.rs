@@ -102,6 +102,11 @@ impl Redo {
         Some((entry as usize, cpus))
     }
 
+    /// Whether a word of a writer's record is a target and an impossible one.
+    pub(crate) fn is_bad_target(&self, word: u64) -> bool {
+        word & TARGET != 0 && self.target(word).is_none()
+    }
+
     /// Replaces an entry's value on one CPU slot, or on all with [`ALL_CPUS`] (then `value` holds
     /// one after the other, each `value_words` long). The writer holds the lock in `lock`; the
     /// caller releases it with [`changed`].

@@ -18,6 +18,8 @@
 //! brings the next version. With a place more than values a push that drops the oldest value is
 //! one commit, too. Peeks take no lock: they copy and compare the version.
 
+mod check;
+
 use super::redo::changed;
 use super::{Extent, PAGE_WORDS};
 use crate::error::Reason;

@@ -46,6 +46,17 @@ impl<'r> Count<'r> {
         entries(acquire(self.word))
     }
 
+    /// Entries now, who counted last, and the whole word, which every count changes: for checks.
+    pub(crate) fn look(self) -> (u32, u32, u64) {
+        let word = acquire(self.word);
+        (entries(word), tag(word).0, word)
+    }
+
+    /// Sets it while nobody else uses the map and nobody is in an operation.
+    pub(crate) fn set(self, entries: u32) {
+        self.word.store(pack(entries, 0, 0), Release);
+    }
+
     /// Announces an intent with a sequence of its own, and makes sure that this sequence does
     /// not look counted already from a million operations ago.
     #[inline(always)]

@@ -19,7 +19,7 @@
 //! ([`Repair`]). Cleaning up is idempotent: if whoever does it dies too, the next one carries on.
 
 use super::process;
-use super::sync::{AtomicU64, Ordering::*, spin_loop};
+use super::sync::{AtomicU64, Ordering::*, acquire, spin_loop};
 use crate::error::Reason;
 
 /// Threads that can write to one map at the same time.
@@ -149,6 +149,33 @@ impl<'r> Owners<'r> {
     pub(crate) fn taken(self) -> impl Iterator<Item = Writer<'r>> {
         let highest = (self.highest.load(Acquire) as u32).min(LIMIT);
         (1..=highest).filter_map(move |number| self.writer(number))
+    }
+
+    /// Every record, and the highest number that is said to have been taken: for checks, which
+    /// may find more.
+    pub(crate) fn all(self) -> (impl Iterator<Item = Writer<'r>>, u64) {
+        ((1..=LIMIT).filter_map(move |number| self.writer(number)), acquire(self.highest))
+    }
+
+    /// Makes nobody's what is not this process's, and ends all operations: only for repairs, when
+    /// no other process has the map open. Gives how many records were somebody's.
+    pub(crate) fn reset(self) -> u32 {
+        let (mut highest, mut freed) = (0, 0);
+        for writer in self.all().0 {
+            let identity = writer.identity();
+            if identity == process::identity() {
+                highest = writer.number;
+            } else if identity != 0 {
+                freed += 1;
+                writer.record[IDENTITY].store(0, Release);
+                writer.word(MAPPINGS).store(0, Relaxed);
+            }
+            writer.word(CREATED).store(0, Relaxed);
+            writer.word(REMOVED).store(0, Relaxed);
+            writer.end(writer.intent());
+        }
+        self.highest.store(highest.into(), Release);
+        freed
     }
 
     /// Takes a record: a free one, else that of a dead process.
@@ -324,6 +351,22 @@ impl Writer<'_> {
     #[cold]
     pub(crate) fn is_alive(&self) -> bool {
         process::is_alive(self.record[IDENTITY].load(Acquire))
+    }
+
+    /// Who has the record, 0 if nobody; of a map that is open for reading only, too.
+    pub(crate) fn identity(&self) -> u64 {
+        acquire(&self.record[IDENTITY])
+    }
+
+    /// The sequence of its last operation, likewise.
+    pub(crate) fn sequence(&self) -> u32 {
+        Intent(acquire(&self.record[INTENT])).sequence()
+    }
+
+    /// What it is doing, if anything, likewise.
+    pub(crate) fn doing(&self) -> Option<Intent> {
+        Some(Intent(acquire(&self.record[INTENT])))
+            .filter(|intent| intent.operation() != Operation::None)
     }
 
     /// Whether nobody has the record.

@@ -155,6 +155,19 @@ pub(crate) fn is_alive(other: u64) -> bool {
     !is_gone((other >> PID) as u32, part(other, START, START_MASK))
 }
 
+/// Whether it is certain that another process of this machine, whose namespaces are this one's, is
+/// running: what looks alive only because nothing can be told is not.
+pub(crate) fn is_another_alive(other: u64) -> bool {
+    let (other, own) = (other & !RECOVERING, identity());
+    let place = BOOT_MASK << BOOT | SPACE_MASK;
+    (other ^ own) & place == 0 && (other ^ own) >> START != 0 && is_alive(other)
+}
+
+/// Whether a word can be an identity at all: processes have numbers.
+pub(crate) fn is_possible(identity: u64) -> bool {
+    (identity & !RECOVERING) >> PID != 0
+}
+
 /// Whether it is certain that no process of this number and start time is left.
 fn is_gone(pid: u32, start: u64) -> bool {
     if cfg!(any(miri, loom)) {
@@ -183,6 +196,15 @@ fn is_gone(pid: u32, start: u64) -> bool {
 #[cfg(test)]
 pub(crate) fn of_another_image(identity: u64) -> u64 {
     (identity & !RECOVERING) ^ 1 << IMAGE
+}
+
+/// The identity of another process of this machine.
+#[cfg(all(test, not(any(miri, loom))))]
+pub(crate) fn of(pid: u32) -> u64 {
+    let start = stat(pid).map_or(0, |stat| stat.start);
+    identity() & !(((1 << 22) - 1) << PID | START_MASK << START)
+        | u64::from(pid) << PID
+        | (start & START_MASK) << START
 }
 
 thread_local! {

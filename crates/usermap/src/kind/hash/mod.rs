@@ -39,7 +39,9 @@
 
 mod bucket;
 mod change;
+mod check;
 mod hashing;
+mod mend;
 mod read;
 mod repair;
 #[cfg(test)]

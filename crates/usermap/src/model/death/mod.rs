@@ -7,6 +7,8 @@
 //! - what lookups and walks see is what was there before, or what the whole operation would have
 //!   made of it; and cleaning up changes nothing of that;
 //! - cleaned up, nothing is locked, reserved, leaked or miscounted;
+//! - a check finds no damage, neither before cleaning up nor after it, and a repair keeps what is
+//!   seen;
 //! - every operation works at once, with or without cleaning up first, and the map takes as many
 //!   entries as it says, and no more.
 //!
@@ -182,6 +184,8 @@ impl<'s, S: Subject> Deaths<'s, S> {
                     assert!(now == *seen || now == whole, "{story:?}: {now:?}");
                     self.check(&now, story);
                     image.restore(map);
+                    self.check_repair(&now, story);
+                    image.restore(map);
                     self.check_use(&now, story);
                     self.descend(&image, &now, deeper, story);
                 }
@@ -194,12 +198,26 @@ impl<'s, S: Subject> Deaths<'s, S> {
     fn check(&mut self, seen: &S::Seen, story: &[(Act<S::Operation>, u64)]) {
         self.told(story, || {
             let inner = self.inner();
+            assert_eq!(self.subject.map().check().unwrap().findings, []);
             assert_eq!(clean_up(inner), Ok(()));
             assert_eq!(self.subject.seen(), *seen, "cleaning up changes nothing visible");
             for writer in inner.owners().taken() {
                 assert!(writer.is_free(), "record {}", writer.number);
                 assert!(writer.is_idle(), "record {}", writer.number);
             }
+            self.subject.check_order();
+            let check = self.subject.map().check().unwrap();
+            assert!(check.is_clean() && check.still && check.dead_locks == 0, "{check:?}");
+        });
+        self.check_use(seen, story);
+    }
+
+    /// Repairs the map instead of cleaning up.
+    fn check_repair(&mut self, seen: &S::Seen, story: &[(Act<S::Operation>, u64)]) {
+        self.told(story, || {
+            let done = self.subject.map().repair().unwrap();
+            assert_eq!(done.dropped, 0);
+            assert_eq!(self.subject.seen(), *seen, "a repair changes nothing visible");
             self.subject.check_order();
         });
         self.check_use(seen, story);
