@@ -82,6 +82,12 @@ fn plot() -> Arg {
         .help("Write a plot of the table to a file (SVG)")
 }
 
+/// The option of `usermap map check`.
+fn repair() -> Arg {
+    let help = "Make a damaged map usable again; nobody else may have it open";
+    Arg::new("repair").long("repair").action(ArgAction::SetTrue).help(help)
+}
+
 fn words(name: &'static str) -> Arg {
     Arg::new(name)
         .num_args(0..)
@@ -97,6 +103,7 @@ pub fn flat() -> Command {
         .args(options())
         .args(prog_options::arguments())
         .arg(plot())
+        .arg(repair())
         .arg(words("WORDS"))
 }
 
@@ -145,8 +152,10 @@ fn map_tree() -> Command {
         .override_usage(group_usage(MAP_COMMANDS))
         .after_help(GRAMMAR);
     for command in MAP_COMMANDS {
+        let options = (command.name == "check").then(repair);
         map = map.subcommand(
             leaf(command)
+                .args(options)
                 .after_help(format!("{}\n\n{GRAMMAR}", command.more).trim_start().to_owned()),
         );
     }

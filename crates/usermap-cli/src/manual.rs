@@ -47,8 +47,8 @@ pub fn man(session: &mut Session, _: &mut Words<'_>) -> Result {
         "usermap runs eBPF programs in user space: objects that clang built for the kernel, over \
          captured packets, without privileges. It creates, reads and changes eBPF maps: files that \
          any process maps into its memory, with the behaviour of the Linux kernel's maps. The grammar, the plain \
-         and JSON output, the messages and the exit codes are bpftool's; inc, count, clear, sum, \
-         range and drain are additions.",
+         and JSON output, the messages and the exit codes are bpftool's; inc, count, clear, check, \
+         sum, range and drain are additions.",
     )]);
     roff.to_writer(&mut page)?;
     man.render_options_section(&mut page)?;
@@ -93,8 +93,8 @@ fn commands() -> Roff {
     )]);
     roff.control("SH", ["EXIT STATUS"]).text([roman(
         "0 on success; a failed map operation ends with 256 less its errno (254 for ENOENT, 239 \
-         for EEXIST, 249 for E2BIG), everything else that is refused with 255; 141 if the reader \
-         of the output went away.",
+         for EEXIST, 249 for E2BIG), everything else that is refused with 255; 1 if check finds \
+         damage; 141 if the reader of the output went away.",
     )]);
     roff.control("SH", ["ENVIRONMENT"]);
     roff.control("TP", [])

@@ -27,6 +27,8 @@ pub struct Session {
     pub run: RunOptions,
     /// Where `bench` writes its plot.
     pub plot: Option<PathBuf>,
+    /// The option of `map check`.
+    pub repair: bool,
     /// The map or prog command that runs.
     pub command: &'static str,
     help: bool,
@@ -56,6 +58,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
         value_types: None,
         run: RunOptions::default(),
         plot: matches.get_one::<OsString>("plot").map(PathBuf::from),
+        repair: matches.get_flag("repair"),
         command: "",
         help: matches.get_flag("help"),
     };
@@ -104,6 +107,9 @@ impl Session {
         }
         if self.plot.is_some() && name != "bench" {
             return Err(Failure::new("option '--plot' is one of 'usermap bench'"));
+        }
+        if self.repair && name != "map" {
+            return Err(stray_repair());
         }
         if !top && name == "batch" {
             // bpftool would recurse until the stack ends if a file named itself.
@@ -284,8 +290,15 @@ fn group(
     if session.help {
         return session.help_on(&[name, command.name]);
     }
+    if session.repair && command.name != "check" {
+        return Err(stray_repair());
+    }
     session.command = command.name;
     (command.run)(session, words)
+}
+
+fn stray_repair() -> Failure {
+    Failure::new("option '--repair' is one of 'usermap map check'")
 }
 
 /// `map help [COMMAND]`.

@@ -37,6 +37,17 @@ impl<'a> Words<'a> {
         Some(first)
     }
 
+    /// Uses up the last word if it is this one.
+    pub fn take_last(&mut self, last: &str) -> bool {
+        match self.words.split_last() {
+            Some((word, rest)) if word == last => {
+                self.words = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Uses up the next word if it is this keyword, or a beginning of it.
     pub fn take_keyword(&mut self, keyword: &str) -> bool {
         let found = self.peek().is_some_and(|word| is_prefix(word, keyword));
@@ -108,6 +119,15 @@ mod tests {
         assert!(!words.take_keyword("key"), "an empty word is no keyword");
         words.take();
         assert_eq!((words.take(), words.len()), (None, 0));
+    }
+
+    #[test]
+    fn the_last_word() {
+        let words = ["map".into(), "--repair".into()];
+        let mut words = Words::new(&words);
+        assert!(!words.take_last("--rep"));
+        assert!(words.take_last("--repair") && !words.take_last("--repair"));
+        assert_eq!((words.take(), words.take_last("map")), (Some(OsStr::new("map")), false));
     }
 
     proptest! {

@@ -1,5 +1,6 @@
 //! The `usermap map` commands, one table for all that is made of them.
 
+mod check;
 mod count;
 mod create;
 mod dump;
@@ -134,6 +135,15 @@ pub const MAP_COMMANDS: &[Subcommand] = &[
         count::count,
     ),
     command("clear", "MAP", "Remove all entries", "", count::clear),
+    command(
+        "check",
+        "MAP [--repair]",
+        "Look for damage in a map; exit status 1 if there is some",
+        "Others may use the map meanwhile. With --repair nobody else may have it open: sound entries \
+         stay, what nothing leads to any more is brought back or freed, and the exit status is 1 if \
+         some damage is left.",
+        check::run,
+    ),
     command(
         "sum",
         "MAP [key DATA]",
