@@ -3,6 +3,7 @@
 //!
 //! What could crash runs in a child process with a time limit.
 
+mod checked;
 mod damaged;
 mod exercise;
 mod not_maps;
@@ -13,6 +14,7 @@ use usermap_tests::child;
 #[test]
 fn child_entry() {
     child::run(&[
+        ("busy", checked::busy),
         ("damaged", damaged::child),
         ("not-maps", not_maps::child),
         ("descriptors", not_maps::descriptors),

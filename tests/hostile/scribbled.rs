@@ -13,7 +13,7 @@ use usermap_tests::child::{Folder, command, finish};
 use usermap_tests::rng::{Rng, seed};
 
 /// Writing to the file is writing to the pages that the map has mapped.
-fn scribble(file: &File, rng: &mut Rng, skip: u64) {
+pub fn scribble(file: &File, rng: &mut Rng, skip: u64) {
     let len = file.metadata().expect("its size").len();
     let small: Vec<u64> = (0..16).collect();
     let at = skip + (rng.below(len - skip - 8) & !3);
