@@ -176,7 +176,7 @@ pub use load::{Loaded, Options};
 pub use object::{Extern, Global, MapDefinition, Object, Obstacle};
 pub use program::{Outcome, Program, Runner};
 pub use program_type::ProgramType;
-pub use raw::{MapReference, Raw};
+pub use raw::{MapReference, Raw, rename_maps};
 pub use run::HelperCall;
 
 /// The documents' programs, run as tests.

@@ -148,8 +148,36 @@ impl Program {
     /// # Ok::<(), usermap_vm::Error>(())
     /// ```
     pub fn runner(&self) -> Result<Runner<'_>> {
+        self.take(None)
+    }
+
+    /// Takes a certain CPU slot; otherwise as [`runner`](Program::runner).
+    ///
+    /// # Errors
+    ///
+    /// There is no such slot, or it did not become free.
+    ///
+    /// ```
+    /// # use usermap_vm::{Object, Options};
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/objects/firewall.bpf.o");
+    /// let loaded = Object::open(path)?.load(&Options::new().slots(2))?;
+    /// let program = loaded.program("firewall")?;
+    /// assert_eq!(program.runner_on(1)?.cpu(), 1);
+    /// assert!(program.runner_on(2).is_err());
+    /// # Ok::<(), usermap_vm::Error>(())
+    /// ```
+    pub fn runner_on(&self, cpu: u32) -> Result<Runner<'_>> {
+        let count = self.shared.slots.count();
+        if cpu >= count {
+            let rule = format!("there are {count}");
+            return Err(Error::Invalid { what: format!("CPU slot {cpu}"), rule });
+        }
+        self.take(Some(cpu))
+    }
+
+    fn take(&self, cpu: Option<u32>) -> Result<Runner<'_>> {
         let shared = &*self.shared;
-        let lease = shared.slots.take(&shared.leased(), || shared.cage())?;
+        let lease = shared.slots.take(&shared.leased(), cpu, || shared.cage())?;
         Ok(Runner { shared, number: self.number, lease })
     }
 }

@@ -90,29 +90,26 @@ impl Raw {
     ///
     /// What `lookup` gives; there are more than 64 maps.
     pub fn resolve(&mut self, mut lookup: impl FnMut(MapReference) -> Result<Map>) -> Result<()> {
+        let Raw { code, maps, .. } = self;
         let mut files = Vec::new();
-        let mut at = 0;
-        while let Some(instruction) = self.code.instructions.get_mut(at) {
-            at += if instruction.is_wide() { 2 } else { 1 };
-            let Some((reference, kind)) = reference(instruction) else { continue };
+        rename_maps(&mut code.instructions, |reference| {
             let map = lookup(reference)?;
             let file = file_of(&map)?;
             let known = files.iter().position(|known| *known == file);
             let number = known.unwrap_or(files.len());
-            if known.is_none() {
-                if number == MOST_MAPS {
-                    return Err(Error::Map(usermap::Error::Command {
-                        command: NAME,
-                        rule: "the total number of maps per program has reached the limit of 64",
-                        errno: libc::E2BIG,
-                    }));
-                }
-                files.push(file);
-                self.maps.push(map);
+            if number == MOST_MAPS {
+                return Err(Error::Map(usermap::Error::Command {
+                    command: NAME,
+                    rule: "the total number of maps per program has reached the limit of 64",
+                    errno: libc::E2BIG,
+                }));
             }
-            (instruction.src, instruction.imm) = (kind, number as i32);
-        }
-        Ok(())
+            if known.is_none() {
+                files.push(file);
+                maps.push(map);
+            }
+            Ok(number as i32)
+        })
     }
 
     /// The maps that [`resolve`](Raw::resolve) found, each once, by their numbers.
@@ -187,6 +184,38 @@ impl Raw {
         let object = Object::of_program(NAME, code, definitions, self.btf.clone());
         object.load_with(storages, options, |_| true)?.program(&name)
     }
+}
+
+/// Gives the maps that instructions name other names: descriptors, all of them
+/// ([`MapReference::Descriptor`]), of which only the caller knows what they mean.
+///
+/// # Errors
+///
+/// What `name` gives.
+///
+/// ```
+/// use usermap_vm::{MapReference, instruction::Instruction, rename_maps};
+/// let load = [[0x18, 0x51, 0, 0, 3, 0, 0, 0], [0; 8]]; // r1 = the map of descriptor number 3
+/// let mut load = load.map(Instruction::from_bytes);
+/// rename_maps(&mut load, |reference| {
+///     assert_eq!(reference, MapReference::Index(3));
+///     Ok(42)
+/// })?;
+/// assert_eq!((load[0].src, load[0].imm), (1, 42));
+/// # Ok::<(), usermap_vm::Error>(())
+/// ```
+pub fn rename_maps(
+    instructions: &mut [Instruction],
+    mut name: impl FnMut(MapReference) -> Result<i32>,
+) -> Result<()> {
+    let mut at = 0;
+    while let Some(instruction) = instructions.get_mut(at) {
+        at += if instruction.is_wide() { 2 } else { 1 };
+        if let Some((reference, kind)) = reference(instruction) {
+            (instruction.src, instruction.imm) = (kind, name(reference)?);
+        }
+    }
+    Ok(())
 }
 
 /// The map that an instruction names, if it names one; and what the engines know the load as.

@@ -45,14 +45,20 @@ impl Slots {
         Slots { places: Mutex::new(places), released: Condvar::new() }
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> u32 {
+        self.places().len() as u32
+    }
+
     fn places(&self) -> MutexGuard<'_, Vec<Place>> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a slot, in all of these maps; `make` gives the memory where there is none yet.
+    /// Takes a slot, any or a certain one, in all of these maps; `make` gives the memory where there is none yet.
     pub(crate) fn take(
         &self,
         shared: &[(&str, &Map)],
+        wanted: Option<u32>,
         make: impl Fn() -> Result<Cage>,
     ) -> Result<Lease<'_>> {
         let mut since = None;
@@ -61,7 +67,7 @@ impl Slots {
         loop {
             let mut others = false;
             for index in order(places.len()) {
-                if places[index].taken {
+                if places[index].taken || wanted.is_some_and(|cpu| cpu as usize != index) {
                     continue;
                 }
                 match lease_all(shared, index as u32)? {

@@ -263,6 +263,8 @@ pub mod command {
     pub const MAP_UPDATE_BATCH: u32 = 26;
     /// `BPF_MAP_DELETE_BATCH`
     pub const MAP_DELETE_BATCH: u32 = 27;
+    /// `BPF_PROG_BIND_MAP`
+    pub const PROG_BIND_MAP: u32 = 35;
 }
 
 /// errno values that the kernel's map functions return, and 524, which libc has no name for.

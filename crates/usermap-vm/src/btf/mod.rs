@@ -121,6 +121,19 @@ impl Btf {
         }
     }
 
+    /// Whether there is a string at an offset, if only an empty one.
+    ///
+    /// ```
+    /// # use usermap_vm::btf::Btf;
+    /// # let bytes = [0x9f, 0xeb, 1, 0, 24, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0];
+    /// let btf = Btf::parse(&bytes)?;
+    /// assert!(btf.has_string(0) && !btf.has_string(1));
+    /// # Ok::<(), usermap_vm::btf::BtfError>(())
+    /// ```
+    pub fn has_string(&self, offset: u32) -> bool {
+        (offset as usize) < self.strings.len()
+    }
+
     /// Whether the string at an offset is this one. Takes no longer than the shorter of the two.
     fn is_string(&self, offset: u32, string: &str) -> bool {
         let bytes = self.bytes.get(self.strings.clone()).unwrap_or_default();
