@@ -12,11 +12,13 @@
 
 use crate::foreign::number;
 use crate::foreign::table::{Found, Table};
+use crate::{btf, registry};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::sync::Arc;
 use usermap::abi::map_flags;
 use usermap::command::BadFd;
 use usermap::{Access, Error, Map, Result};
@@ -27,6 +29,8 @@ use usermap::{Access, Error, Map, Result};
 pub enum Object {
     /// A map.
     Map(Map),
+    /// BTF.
+    Btf(Arc<btf::Object>),
 }
 
 /// What the table holds: the object, and by what its file is known.
@@ -81,7 +85,6 @@ fn read<R>(fd: i32, using: impl FnOnce(&Object) -> R) -> Result<R, BadFd> {
 pub fn with_map<R>(fd: i32, using: impl FnOnce(&Map) -> R) -> Result<R, BadFd> {
     read(fd, |object| match object {
         Object::Map(map) => Ok(using(map)),
-        #[expect(unreachable_patterns, reason = "there will be others")]
         _ => Err(BadFd::NotAMap),
     })?
 }
@@ -102,7 +105,6 @@ pub fn with_map<R>(fd: i32, using: impl FnOnce(&Map) -> R) -> Result<R, BadFd> {
 pub fn map(fd: i32) -> Result<Map, BadFd> {
     match get(fd)? {
         Object::Map(map) => Ok(map),
-        #[expect(unreachable_patterns, reason = "there will be others")]
         _ => Err(BadFd::NotAMap),
     }
 }
@@ -217,6 +219,8 @@ fn with_rights(fd: OwnedFd, access: Access) -> rustix::io::Result<OwnedFd> {
     };
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
     let opened = rustix::fs::open(path, mode | OFlags::CLOEXEC, Mode::empty())?;
+    // It may be all that is left of the map's descriptors, in another process.
+    registry::hold(opened.as_fd())?;
     rustix::io::fcntl_dupfd_cloexec(opened, LEAST)
 }
 
@@ -251,6 +255,9 @@ fn find(fd: i32, remember: bool) -> Result<Object, BadFd> {
 fn find_map(fd: i32, file: Identity) -> Result<Object, BadFd> {
     let own = number::with(fd, out_of_the_way).map_err(|_| BadFd::NotOpen)?;
     let access = access_of(own.as_fd()).map_err(|_| BadFd::NotOpen)?;
+    if let Some(found) = number::with(fd, out_of_the_way).ok().and_then(btf::Object::from_file) {
+        return Ok(Object::Btf(Arc::new(found)));
+    }
     let rights = match access {
         Access::ReadWrite => 0,
         Access::ReadOnly => map_flags::RDONLY,

@@ -2,8 +2,12 @@
 
 use crate::descriptor;
 use crate::foreign::memory;
-use usermap::command::{BadFd, Fault, Host};
-use usermap::{Map, Result};
+use crate::registry::{self, Kind};
+use crate::{bpffs, btf, seam};
+use std::path::Path;
+use usermap::abi::{command, errno};
+use usermap::command::{BadFd, Fault, Host, Types};
+use usermap::{Access, Map, Result, Spec};
 
 /// This process, as [`usermap::command::bpf`] sees it: addresses are its own, descriptors are real.
 ///
@@ -35,5 +39,51 @@ impl Host for Process {
 
     fn install(&self, map: Map) -> Result<i32> {
         descriptor::install_map(map)
+    }
+
+    fn create(&self, spec: &Spec, types: Option<&Types>) -> Result<Map> {
+        let mut spec = spec.clone();
+        spec.types = types.and_then(btf::carried);
+        let mut room_made = false;
+        loop {
+            match Map::create(&spec).and_then(|map| seam::enter(&map).map(|()| map)) {
+                // Ids are drawn at random.
+                Err(error) if error.errno() == errno::EEXIST => {}
+                // Maps of processes that ended may fill the folder.
+                Err(error) if error.errno() == errno::ENOSPC && !room_made => {
+                    registry::sweep();
+                    room_made = true;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    fn map_by_id(&self, id: u32) -> Option<Map> {
+        let map = Map::from_fd(registry::open(Kind::Map, id).ok()?).ok()?;
+        (map.info().id == id).then_some(map)
+    }
+
+    fn next_id(&self, id: u32) -> Option<u32> {
+        registry::next_id(Kind::Map, id)
+    }
+
+    fn pin(&self, map: &Map, path: &Path) -> Result<()> {
+        map.pin(bpffs::pin(command::OBJ_PIN, path, errno::EPERM)?)
+    }
+
+    fn open(&self, path: &Path, access: Access) -> Result<Map> {
+        let map = Map::open(bpffs::pin(command::OBJ_GET, path, errno::EACCES)?, access)?;
+        // A map that another tool made; or one that has its id from a copied file.
+        let _ = seam::enter(&map);
+        Ok(map)
+    }
+
+    fn types(&self, fd: i32, key: u32, value: u32) -> Result<Types, BadFd> {
+        btf::types(fd, key, value)
+    }
+
+    fn types_of(&self, map: &Map) -> Option<Types> {
+        btf::types_of(map)
     }
 }

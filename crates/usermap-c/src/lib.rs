@@ -9,10 +9,20 @@
 //! |---|---|
 //! | [`descriptor`] | from a descriptor's number to the object behind it |
 //! | [`host`] | what the bpf(2) seam needs of this process: its memory and its descriptors |
+//! | [`registry`] | objects by id, for all processes that share the default folder |
+//! | [`btf`] | BTF that programs load, and the types of maps |
+//! | [`seam`] | bpf(2) as programs call it: which command is whose |
+//! | `bpffs` | where pins are: names below a bpf file system stand for names in the default folder |
+//! | `process` | what /proc says of descriptors |
 //! | `foreign/` | all `unsafe` code: the functions that C calls, memory that C points at |
 //!
 //! From Rust, use the crate `usermap`; this one's Rust functions are for its own tests.
 
+mod bpffs;
+pub mod btf;
 pub mod descriptor;
 pub mod foreign;
 pub mod host;
+mod process;
+pub mod registry;
+pub mod seam;

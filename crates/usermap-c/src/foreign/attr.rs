@@ -1,7 +1,7 @@
 //! `union bpf_attr`, filled in by a function that C called, for the bpf(2) seam.
 
 use super::system::set_errno;
-use crate::host::Process;
+use crate::seam;
 use libc::c_void;
 
 /// `sizeof(union bpf_attr)` in Linux 6.18.
@@ -42,8 +42,7 @@ impl Attr {
     pub(super) fn call(&mut self, command: u32) -> Result<i32, i32> {
         // By way of a pointer to all of it, through which the command may write to it.
         let address = (&raw mut self.0) as u64;
-        usermap::command::bpf(&Process, command, address, BYTES as u32)
-            .map_err(|error| error.errno())
+        seam::bpf(command, address, BYTES as u32).map_err(|error| error.errno())
     }
 }
 

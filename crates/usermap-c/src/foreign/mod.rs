@@ -8,6 +8,9 @@
 //! | `element`, `batch`, `object` | libbpf's functions; `options` reads what they are given, `attr` calls the seam |
 //! | `interpose_close` | close(2) and its like |
 //! | `system` | system calls past the C library |
+//! | `interpose` | the system calls of unmodified programs |
+//! | `mappings` | maps' values, mapped where a program asked for them |
+//! | `paths` | the functions that take paths |
 //! | `number` | descriptors as C gives them |
 //!
 //! [`Fault`]: usermap::command::Fault
@@ -16,10 +19,13 @@
 mod attr;
 pub mod batch;
 pub mod element;
+pub mod interpose;
 pub mod interpose_close;
+mod mappings;
 pub mod memory;
 pub mod number;
 pub mod object;
 mod options;
+mod paths;
 pub(crate) mod system;
 pub mod table;

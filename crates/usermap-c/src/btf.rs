@@ -1,0 +1,338 @@
+//! BTF that programs load, and the types of maps: objects by id, with their commands.
+//!
+//! A BTF object is a file: eight bytes that say so, and the BTF. Its id follows from its content, so
+//! that whoever opens a map, which carries its types in its region, gives them the id that they had
+//! for who created it.
+
+use crate::descriptor::{self, Object as Open};
+use crate::host::Process;
+use crate::registry::{self, Kind};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use usermap::abi::{command, errno, map_flags};
+use usermap::command::{ATTR_BYTES, BadFd, Fault, Host, Types, attribute, name};
+use usermap::{Error, Map, MapTypes, Result};
+use usermap_vm::btf::{self, Btf};
+
+const MAGIC: &[u8; 8] = b"usermapB";
+/// `BTF_MAX_SIZE`
+const LIMIT: usize = 16 << 20;
+/// `sizeof(struct bpf_btf_info)`
+const INFO: usize = 32;
+
+/// BTF that is loaded.
+#[derive(Debug)]
+pub struct Object {
+    id: u32,
+    file: OwnedFd,
+    btf: Btf,
+}
+
+impl Object {
+    /// Loads BTF, or finds it where it is loaded.
+    ///
+    /// # Errors
+    ///
+    /// EINVAL if it is malformed; there is no room for it.
+    pub fn load(bytes: &[u8]) -> Result<Object> {
+        let btf = Btf::parse(bytes).map_err(|_| refuse(command::BTF_LOAD, "malformed BTF"))?;
+        for probe in 0.. {
+            let id = id_of(bytes, probe);
+            match registry::open(Kind::Btf, id).ok().and_then(Object::from_file) {
+                Some(found) if found.btf.bytes() == bytes => return Ok(found),
+                // Another one's id.
+                Some(_) => continue,
+                None => {}
+            }
+            let file = registry::new_file().and_then(|file| {
+                write_all(file.as_fd(), &[MAGIC, bytes])?;
+                Ok(file)
+            });
+            let file = file.map_err(|error| io("making room for BTF", error))?;
+            // Loaded by another process since: look again. A folder that takes no entries leaves
+            // the object to this process.
+            if registry::enter(Kind::Btf, id, file.as_fd()) != Err(Errno::EXIST) {
+                return Ok(Object { id, file, btf });
+            }
+            if probe > 1000 {
+                break;
+            }
+        }
+        Err(io("finding an id for BTF", Errno::NOSPC))
+    }
+
+    /// What a file is that may be BTF.
+    pub fn from_file(file: OwnedFd) -> Option<Object> {
+        let mut magic = [0; 8];
+        read_exact(file.as_fd(), &mut magic, 0)?;
+        if magic != *MAGIC {
+            return None;
+        }
+        let size = rustix::fs::fstat(&file).ok()?.st_size as usize;
+        let mut bytes = vec![0; size.checked_sub(MAGIC.len()).filter(|size| *size <= LIMIT)?];
+        read_exact(file.as_fd(), &mut bytes, magic.len())?;
+        let btf = Btf::parse(&bytes).ok()?;
+        let same_file = |probe: &u32| {
+            let id = id_of(&bytes, *probe);
+            registry::is_entry(Kind::Btf, id, file.as_fd())
+        };
+        let id = id_of(&bytes, (0..16).find(same_file).unwrap_or(0));
+        Some(Object { id, file, btf })
+    }
+
+    /// Its id.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// The BTF.
+    pub fn btf(&self) -> &Btf {
+        &self.btf
+    }
+
+    /// Its file.
+    pub fn file(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    /// The types of a map's key (0 for none) and value, if it has them.
+    fn types(&self, key: u32, value: u32) -> Option<Types> {
+        let size = |id: u32| u32::try_from(self.btf.size_of(id)?).ok();
+        Some(Types {
+            btf_id: self.id,
+            key: if key == 0 { None } else { Some((key, size(key)?)) },
+            value: (value, size(value)?),
+            spin_lock: spin_lock(&self.btf, value),
+            section: matches!(self.btf.resolved(value), btf::Kind::Section { .. }),
+        })
+    }
+}
+
+/// BTF whose ids were told as those of maps' types: kept, so that the ids are good.
+static TOLD: Mutex<BTreeMap<u32, Arc<Object>>> = Mutex::new(BTreeMap::new());
+
+/// The types of a map, as its info tells them.
+pub fn types_of(map: &Map) -> Option<Types> {
+    let types = map.types().ok()??;
+    let id = id_of(types.btf(), 0);
+    // Not waited for: it could be held by a thread that a fork left behind.
+    let told = TOLD.try_lock().ok().and_then(|told| told.get(&id).cloned());
+    let object = match told.filter(|object| object.btf.bytes() == types.btf()) {
+        Some(object) => object,
+        None => keep(Object::load(types.btf()).ok()?),
+    };
+    object.types(types.key(), types.value())
+}
+
+fn keep(object: Object) -> Arc<Object> {
+    let object = Arc::new(object);
+    if let Ok(mut told) = TOLD.try_lock() {
+        told.insert(object.id, object.clone());
+    }
+    object
+}
+
+/// What a new map with these types carries in its region: all of the BTF if that is small, so that
+/// the types keep their numbers; else what the two need.
+pub(crate) fn carried(types: &Types) -> Option<MapTypes> {
+    const MOST: usize = 1 << 18;
+    let told = TOLD.try_lock().ok().and_then(|told| told.get(&types.btf_id).cloned());
+    let object = match told {
+        Some(object) => object,
+        None => keep(registry::open(Kind::Btf, types.btf_id).ok().and_then(Object::from_file)?),
+    };
+    let (key, value) = (types.key.map_or(0, |key| key.0), types.value.0);
+    if object.btf.bytes().len() <= MOST {
+        return Some(MapTypes::new(object.btf.bytes(), key, value));
+    }
+    let (bytes, ids) = object.btf.subset(&[key, value]);
+    (bytes.len() <= MOST).then(|| MapTypes::new(bytes, ids[0], ids[1]))
+}
+
+/// Types by number, of the BTF behind a descriptor.
+pub(crate) fn types(fd: i32, key: u32, value: u32) -> Result<Types, BadFd> {
+    match descriptor::get(fd)? {
+        Open::Btf(object) => {
+            let types = object.types(key, value).ok_or(BadFd::NotAMap)?;
+            if let Ok(mut told) = TOLD.try_lock() {
+                told.insert(object.id, object.clone());
+            }
+            Ok(types)
+        }
+        _ => Err(BadFd::NotAMap),
+    }
+}
+
+/// Where a struct has its `bpf_spin_lock`; the kernel does not look into its members either.
+fn spin_lock(btf: &Btf, id: u32) -> Option<u32> {
+    let is_lock = |member: &&btf::Member| {
+        let id = btf.resolve(member.type_id);
+        btf.name(id) == "bpf_spin_lock" && matches!(btf.kind(id), Some(btf::Kind::Struct(_)))
+    };
+    btf.members(id)?.iter().find(is_lock).map(|member| member.bit_offset / 8)
+}
+
+/// `BPF_BTF_LOAD`: struct { u64 btf, btf_log_buf; u32 btf_size, btf_log_size, btf_log_level,
+/// btf_log_true_size, btf_flags; s32 btf_token_fd; }
+pub(crate) fn load(address: u64, size: u32) -> Result<i32> {
+    const COMMAND: u32 = command::BTF_LOAD;
+    let attr = read(COMMAND, address, size, 40)?;
+    if field(&attr, 32) & !map_flags::TOKEN_FD != 0 {
+        return Err(refuse(COMMAND, "btf_flags are TOKEN_FD or nothing"));
+    }
+    if field(&attr, 32) != 0 {
+        return Err(refuse(COMMAND, "there are no tokens"));
+    }
+    let (log, log_size, level) = (long(&attr, 8), field(&attr, 20), field(&attr, 24));
+    let no_log = log == 0 && log_size == 0;
+    if (log == 0) != (log_size == 0) || !no_log && level == 0 || level & !0xf != 0 {
+        return Err(refuse(COMMAND, "a log has an address, a size and a level, or none of them"));
+    }
+    let length = field(&attr, 16) as usize;
+    if length > LIMIT {
+        return Err(error(COMMAND, "more than 16 MiB of BTF", errno::E2BIG));
+    }
+    let mut bytes = vec![0; length];
+    copy(length == 0, || Process.read(long(&attr, 0), &mut bytes))
+        .map_err(|Fault| fault(COMMAND))?;
+    if let Err(why) = Btf::parse(&bytes) {
+        let mut text = format!("{why}\n\0").into_bytes();
+        text.truncate(log_size as usize);
+        if let Some(last) = text.last_mut() {
+            *last = 0;
+            Process.write(log, &text).map_err(|Fault| fault(COMMAND))?;
+        }
+        return Err(refuse(COMMAND, "malformed BTF"));
+    }
+    give(Object::load(&bytes)?)
+}
+
+/// `BPF_BTF_GET_FD_BY_ID`: struct { u32 btf_id, next_id, open_flags; s32 fd_by_id_token_fd; }
+pub(crate) fn get_fd_by_id(address: u64, size: u32) -> Result<i32> {
+    const COMMAND: u32 = command::BTF_GET_FD_BY_ID;
+    let attr = read(COMMAND, address, size, 16)?;
+    if field(&attr, 8) != 0 {
+        return Err(refuse(COMMAND, "BTF takes no open_flags"));
+    }
+    let found = registry::open(Kind::Btf, field(&attr, 0)).ok().and_then(Object::from_file);
+    give(found.ok_or_else(|| error(COMMAND, "no BTF has this id", errno::ENOENT))?)
+}
+
+fn give(object: Object) -> Result<i32> {
+    let fd = rustix::io::fcntl_dupfd_cloexec(&object.file, 3)
+        .map_err(|error| io("making a descriptor of BTF", error))?;
+    Ok(descriptor::install(Open::Btf(Arc::new(object)), fd))
+}
+
+/// `BPF_OBJ_GET_INFO_BY_FD` of BTF: struct { u64 btf; u32 btf_size, id; u64 name; u32 name_len,
+/// kernel_btf; }
+pub(crate) fn info(object: &Object, address: u64, size: u32) -> Result<i32> {
+    const COMMAND: u32 = command::OBJ_GET_INFO_BY_FD;
+    let attr = read(COMMAND, address, size, 16)?;
+    let (given, target) = (field(&attr, 4) as usize, long(&attr, 8));
+    if given > 4096 {
+        return Err(error(COMMAND, "a structure of more than 4096 bytes", errno::E2BIG));
+    }
+    let mut all = vec![0; given.max(INFO)];
+    copy(given == 0, || Process.read(target, &mut all[..given])).map_err(|Fault| fault(COMMAND))?;
+    let (info, tail) = all.split_at_mut(INFO);
+    if tail.iter().any(|byte| *byte != 0) {
+        return Err(error(COMMAND, "fields that this version does not know", errno::E2BIG));
+    }
+    let bytes = object.btf.bytes();
+    let copied = bytes.len().min(field(info, 8) as usize);
+    copy(copied == 0, || Process.write(long(info, 0), &bytes[..copied]))
+        .map_err(|Fault| fault(COMMAND))?;
+    let (name, name_len) = (long(info, 16), field(info, 24));
+    if (name == 0) != (name_len == 0) {
+        return Err(refuse(COMMAND, "a name has an address and a length, or neither"));
+    }
+    // Only the kernel's own BTF has a name.
+    copy(name == 0, || Process.write(name, &[0])).map_err(|Fault| fault(COMMAND))?;
+    for (at, number) in [(8, bytes.len() as u32), (12, object.id), (24, 0), (28, 0)] {
+        info[at..at + 4].copy_from_slice(&number.to_ne_bytes());
+    }
+    let told = given.min(INFO);
+    copy(told == 0, || Process.write(target, &info[..told]))
+        .and_then(|()| Process.write(address + 4, &(told as u32).to_ne_bytes()))
+        .map_err(|Fault| fault(COMMAND))?;
+    Ok(0)
+}
+
+/// The attribute of a command whose last field ends at `end`.
+pub(crate) fn read(command: u32, address: u64, size: u32, end: usize) -> Result<[u8; ATTR_BYTES]> {
+    let attr = attribute(&Process, command, address, size)?;
+    match attr[end..].iter().all(|byte| *byte == 0) {
+        true => Ok(attr),
+        false => Err(refuse(command, "fields are set that the command does not have")),
+    }
+}
+
+pub(crate) fn field(bytes: &[u8], at: usize) -> u32 {
+    u32::from_ne_bytes(core::array::from_fn(|index| bytes[at + index]))
+}
+
+fn long(bytes: &[u8], at: usize) -> u64 {
+    u64::from_ne_bytes(core::array::from_fn(|index| bytes[at + index]))
+}
+
+/// Of no bytes every address is good.
+fn copy(empty: bool, copy: impl FnOnce() -> Result<(), Fault>) -> Result<(), Fault> {
+    if empty { Ok(()) } else { copy() }
+}
+
+pub(crate) fn error(command: u32, rule: &'static str, errno: i32) -> Error {
+    Error::Command { command: name(command), rule, errno }
+}
+
+pub(crate) fn refuse(command: u32, rule: &'static str) -> Error {
+    error(command, rule, errno::EINVAL)
+}
+
+pub(crate) fn fault(command: u32) -> Error {
+    error(command, "the caller's memory cannot be accessed", errno::EFAULT)
+}
+
+fn io(doing: &'static str, error: Errno) -> Error {
+    Error::Io { doing, path: "".into(), source: error.into() }
+}
+
+/// From 1 to below INT_MAX; `probe` counts ids that other BTF has.
+fn id_of(bytes: &[u8], probe: u32) -> u32 {
+    const PRIME: u64 = 0x100_0000_01b3;
+    let hash = bytes.chunks(8).fold(0xcbf2_9ce4_8422_2325_u64, |hash, chunk| {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        (hash ^ u64::from_le_bytes(word)).wrapping_mul(PRIME).rotate_left(29)
+    });
+    let span = i32::MAX as u64 - 1;
+    (((hash ^ hash >> 32) % span + u64::from(probe)) % span) as u32 + 1
+}
+
+fn write_all(file: BorrowedFd<'_>, parts: &[&[u8]]) -> rustix::io::Result<()> {
+    for part in parts {
+        let mut rest = *part;
+        while !rest.is_empty() {
+            match rustix::io::write(file, rest) {
+                Err(Errno::INTR) => {}
+                written => rest = &rest[written?..],
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read_exact(file: BorrowedFd<'_>, bytes: &mut [u8], from: usize) -> Option<()> {
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match rustix::io::pread(file, &mut bytes[filled..], (from + filled) as u64) {
+            Ok(0) => return None,
+            Ok(count) => filled += count,
+            Err(Errno::INTR) => {}
+            Err(_) => return None,
+        }
+    }
+    Some(())
+}

@@ -1,0 +1,220 @@
+//! Objects by id, for all processes that share the default folder: maps, programs, BTF.
+//!
+//! An object is a file, and its id the name of a hard link to it: `.objects/map/ID` in the
+//! [default folder](usermap::default_folder), likewise `prog` and `btf`. There is no daemon and no
+//! shared table, so nothing is left in disorder by whoever dies.
+//!
+//! An object lives while somebody has it open, or it is pinned. Whoever opens its file takes a
+//! shared flock(2) on it before it is entered or used. The lock is the open file's: copies of the
+//! descriptor and mappings of the file keep it, in all processes that they get to, and the kernel
+//! ends it with the last of them. A pin is another hard link. So an entry is dead if it is the only
+//! link and nobody has a lock. It is taken away by who holds the exclusive lock and sees that; who
+//! opens an entry takes the shared lock first, and then looks whether it still has a name.
+
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fs::{self, AtFlags, CWD, FlockOperation, MemfdFlags, Mode, OFlags};
+use rustix::io::{Errno, Result};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// What has ids, each kind its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Maps.
+    Map,
+    /// Programs.
+    Program,
+    /// BTF.
+    Btf,
+}
+
+impl Kind {
+    const ALL: [Kind; 3] = [Kind::Map, Kind::Program, Kind::Btf];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Kind::Map => "map",
+            Kind::Program => "prog",
+            Kind::Btf => "btf",
+        }
+    }
+}
+
+/// Exclusive locks are held for moments, unless their holder is stopped.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A new file without a name, which can be entered and pinned; or a memfd, which works without an
+/// id, where the default folder takes none.
+///
+/// # Errors
+///
+/// There is room for neither.
+pub fn new_file() -> Result<OwnedFd> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    usermap::default_folder()
+        .map_err(|_| Errno::NOENT)
+        .and_then(|folder| fs::open(folder, flags, Mode::RUSR | Mode::WUSR))
+        .or_else(|_| fs::memfd_create("usermap", MemfdFlags::CLOEXEC))
+}
+
+/// Says that somebody has the object open, for as long as this open file is.
+///
+/// # Errors
+///
+/// Somebody holds the exclusive lock and does not go on.
+pub fn hold(fd: BorrowedFd<'_>) -> Result<()> {
+    let start = Instant::now();
+    loop {
+        match fs::flock(fd, FlockOperation::NonBlockingLockShared) {
+            Err(Errno::WOULDBLOCK) if start.elapsed() < PATIENCE => {
+                std::thread::sleep(Duration::from_micros(50));
+            }
+            Err(Errno::INTR) => {}
+            done => return done,
+        }
+    }
+}
+
+/// Enters an object's file under an id.
+///
+/// # Errors
+///
+/// EEXIST if another object has this id; anything else if the file cannot be linked there, such as
+/// a memfd: then the object has an id that nobody finds.
+///
+/// ```
+/// use std::os::fd::AsFd;
+/// use usermap_c::registry::{self, Kind};
+/// let file = registry::new_file().unwrap();
+/// let id = std::process::id();
+/// registry::enter(Kind::Btf, id, file.as_fd())?;
+/// assert!(registry::open(Kind::Btf, id).is_ok());
+/// assert_eq!(registry::next_id(Kind::Btf, id - 1), Some(id));
+/// drop(file);
+/// assert!(registry::open(Kind::Btf, id).is_err());
+/// # Ok::<(), rustix::io::Errno>(())
+/// ```
+pub fn enter(kind: Kind, id: u32, fd: BorrowedFd<'_>) -> Result<()> {
+    hold(fd)?;
+    sweep_once();
+    let entry = entry(kind, id)?;
+    match link(fd, &entry) {
+        Err(Errno::EXIST) if is_same(fd, &entry) => Ok(()),
+        // Its object may be dead.
+        Err(Errno::EXIST) if open(kind, id).is_err() => link(fd, &entry),
+        done => done,
+    }
+}
+
+/// Opens an object by its id.
+///
+/// # Errors
+///
+/// ENOENT if there is none, or none any more.
+pub fn open(kind: Kind, id: u32) -> Result<OwnedFd> {
+    let entry = entry(kind, id)?;
+    let fd = fs::open(&entry, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())?;
+    if remove_if_dead(fd.as_fd(), &entry)? {
+        return Err(Errno::NOENT);
+    }
+    hold(fd.as_fd())?;
+    if fs::fstat(&fd)?.st_nlink == 0 { Err(Errno::NOENT) } else { Ok(fd) }
+}
+
+/// The smallest id of a living object that is larger than this.
+pub fn next_id(kind: Kind, after: u32) -> Option<u32> {
+    let mut larger: Vec<u32> = ids(kind).ok()?.into_iter().filter(|id| *id > after).collect();
+    larger.sort_unstable();
+    larger.into_iter().find(|id| is_alive(kind, *id))
+}
+
+/// Takes away the entries of dead objects, and so gives their memory back.
+pub fn sweep() {
+    for kind in Kind::ALL {
+        for id in ids(kind).unwrap_or_default() {
+            is_alive(kind, id);
+        }
+    }
+}
+
+/// What processes left that ended without closing anything.
+fn sweep_once() {
+    static SWEPT: AtomicBool = AtomicBool::new(false);
+    if !SWEPT.swap(true, Relaxed) {
+        sweep();
+    }
+}
+
+/// Takes an entry away if nobody has its object any more.
+pub fn is_alive(kind: Kind, id: u32) -> bool {
+    let look = || {
+        let entry = entry(kind, id)?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let fd = fs::open(&entry, flags, Mode::empty())?;
+        remove_if_dead(fd.as_fd(), &entry)
+    };
+    look().is_ok_and(|dead| !dead)
+}
+
+/// Takes the exclusive lock to look whether an object is dead, and leaves none behind.
+fn remove_if_dead(fd: BorrowedFd<'_>, entry: &Path) -> Result<bool> {
+    match fs::flock(fd, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => return Ok(false),
+        locked => locked?,
+    }
+    let links = fs::fstat(fd)?.st_nlink;
+    if links == 1 {
+        fs::unlink(entry)?;
+    }
+    fs::flock(fd, FlockOperation::Unlock)?;
+    Ok(links <= 1)
+}
+
+/// Whether the entry of this id is this file.
+pub(crate) fn is_entry(kind: Kind, id: u32, fd: BorrowedFd<'_>) -> bool {
+    entry(kind, id).is_ok_and(|entry| is_same(fd, &entry))
+}
+
+fn ids(kind: Kind) -> Result<Vec<u32>> {
+    let mut ids = Vec::new();
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = fs::open(folder(kind)?, flags, Mode::empty())?;
+    for entry in fs::Dir::read_from(&folder)? {
+        let entry = entry?;
+        ids.extend(entry.file_name().to_str().ok().and_then(|name| name.parse::<u32>().ok()));
+    }
+    Ok(ids)
+}
+
+fn folder(kind: Kind) -> Result<PathBuf> {
+    let folder = usermap::default_folder().map_err(|_| Errno::NOENT)?;
+    Ok(folder.join(".objects").join(kind.name()))
+}
+
+fn entry(kind: Kind, id: u32) -> Result<PathBuf> {
+    Ok(folder(kind)?.join(id.to_string()))
+}
+
+/// Links a file to an entry, whose folder may have to be made first.
+fn link(fd: BorrowedFd<'_>, entry: &Path) -> Result<()> {
+    let own = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let link = || fs::linkat(CWD, &own, CWD, entry, AtFlags::SYMLINK_FOLLOW);
+    match (link(), entry.parent(), entry.parent().and_then(Path::parent)) {
+        (Err(Errno::NOENT), Some(folder), Some(all)) => {
+            for folder in [all, folder] {
+                match fs::mkdir(folder, Mode::RWXU) {
+                    Err(Errno::EXIST) => {}
+                    made => made?,
+                }
+            }
+            link()
+        }
+        (done, ..) => done,
+    }
+}
+
+fn is_same(fd: BorrowedFd<'_>, path: &Path) -> bool {
+    let (Ok(own), Ok(other)) = (fs::fstat(fd), fs::lstat(path)) else { return false };
+    (own.st_dev, own.st_ino) == (other.st_dev, other.st_ino)
+}
