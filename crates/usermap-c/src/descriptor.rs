@@ -178,6 +178,31 @@ pub fn while_closing<R>(numbers: RangeInclusive<i32>, close: impl FnOnce() -> R)
     result
 }
 
+/// The descriptors that maps keep for themselves, in their order.
+///
+/// ```
+/// use usermap::{Map, MapType, Spec};
+/// use usermap_c::descriptor;
+/// let fd = descriptor::install_map(Map::create(&Spec::new(MapType::Queue, 0, 8, 3))?)?;
+/// assert!(!descriptor::kept().is_empty() && !descriptor::kept().contains(&(fd as u32)));
+/// # Ok::<(), usermap::Error>(())
+/// ```
+pub fn kept() -> Vec<u32> {
+    let own = |entry: &Entry| match &entry.object {
+        Object::Map(map) => map.as_fd().map(|fd| fd.as_raw_fd() as u32),
+        _ => None,
+    };
+    let mut kept: Vec<u32> = (0..TABLE.end())
+        .filter_map(|fd| match TABLE.read(fd, own) {
+            Found::Value(own) => own,
+            _ => None,
+        })
+        .collect();
+    kept.sort_unstable();
+    kept.dedup();
+    kept
+}
+
 /// Forgets a number that is another file than the one it is known as.
 fn verify(fd: usize) {
     let Found::Value(known) = TABLE.read(fd, |entry| entry.file) else { return };

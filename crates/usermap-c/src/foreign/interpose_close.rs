@@ -34,13 +34,25 @@ pub extern "C" fn close(fd: c_int) -> c_int {
     unsafe { closing(fd..=fd, libc::SYS_close, words([fd.into()])) }
 }
 
-/// close_range(2)
+/// close_range(2), but for the descriptors that maps which stay open keep for themselves.
 #[unsafe(no_mangle)]
 pub extern "C" fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int {
-    let arguments = words([first.into(), last.into(), flags.into()]);
-    let number = |number: c_uint| i32::try_from(number).unwrap_or(i32::MAX);
     // SAFETY: whose descriptors these are, is for the caller to know.
-    unsafe { closing(number(first)..=number(last), libc::SYS_close_range, arguments) }
+    let close = |first: u32, last: u32| unsafe {
+        call(libc::SYS_close_range, words([first.into(), last.into(), flags.into()]))
+    };
+    let number = |number: c_uint| i32::try_from(number).unwrap_or(i32::MAX);
+    returned(descriptor::while_closing(number(first)..=number(last), || {
+        let mut next = first;
+        for kept in descriptor::kept().into_iter().filter(|kept| (first..=last).contains(kept)) {
+            if next < kept && close(next, kept - 1) < 0 {
+                break;
+            }
+            next = kept + 1;
+        }
+        // The end also tells of what is wrong with the arguments.
+        if next <= last || next == first { close(next, last) } else { 0 }
+    }))
 }
 
 /// closefrom(3), with what it does where the kernel cannot close ranges.

@@ -6,6 +6,7 @@
 //! | `memory` | copies from and to the caller's addresses; a bad one is a [`Fault`], not a crash |
 //! | `table` | values by number that are read without a lock |
 //! | `element`, `batch`, `object` | libbpf's functions; `options` reads what they are given, `attr` calls the seam |
+//! | `own`, `own_create` | the functions of `usermap.h` |
 //! | `interpose_close` | close(2) and its like |
 //! | `system` | system calls past the C library |
 //! | `interpose` | the system calls of unmodified programs |
@@ -26,6 +27,8 @@ pub mod memory;
 pub mod number;
 pub mod object;
 mod options;
+pub mod own;
+pub mod own_create;
 mod paths;
 pub(crate) mod system;
 pub mod table;

@@ -69,6 +69,11 @@ impl Process {
         self.open.borrow_mut().remove(&fd).is_some()
     }
 
+    /// The system call.
+    pub fn bpf(&self, command: u32, attr: u64, size: u32) -> Result<i32> {
+        usermap::command::bpf(self, command, attr, size)
+    }
+
     fn open_as(&self, open: Open) -> i32 {
         let fd = self.next_fd.get();
         self.next_fd.set(fd + 1);

@@ -5,8 +5,8 @@ use crate::case::{Replay, Shape};
 use crate::compare::{hex, outcome, unhex};
 use crate::host::BAD_ADDRESS;
 use serde_json::{Map as Object, Value, json};
-use usermap::abi::command;
-use usermap::command::{Host, Types, bpf};
+use usermap::abi::{command, errno};
+use usermap::command::{Host, Types};
 use usermap::{Error, Result};
 
 /// Possible CPUs of the machine of the recording.
@@ -56,7 +56,7 @@ impl Attr {
         }
         let size = op["attr_size"].as_u64().map_or(ATTR_BYTES as u32, |size| size as u32);
         let address = replay.process.buffer(self.0);
-        let result = bpf(&replay.process, number, address, size);
+        let result = replay.process.bpf(number, address, size);
         (result, replay.process.bytes(address))
     }
 }
@@ -203,7 +203,7 @@ pub struct BatchRead {
 impl BatchRead {
     /// Entries come with a success and with the end of the map.
     fn has_pairs(&self) -> bool {
-        self.result.as_ref().err().is_none_or(Error::is_not_found)
+        self.result.as_ref().err().is_none_or(|error| error.errno() == errno::ENOENT)
     }
 }
 
@@ -323,7 +323,7 @@ fn get_fd(replay: &mut Replay<'_>, op: &Value) -> Object<String, Value> {
 
 fn close(replay: &mut Replay<'_>, op: &Value) -> Object<String, Value> {
     let (fd, _) = replay.fd(op);
-    let errno = if replay.process.close(fd) { 0 } else { usermap::abi::errno::EBADF };
+    let errno = if replay.process.close(fd) { 0 } else { errno::EBADF };
     let refused = Error::Command { command: "close", rule: "the descriptor is not open", errno };
     outcome(&if errno == 0 { Ok(()) } else { Err(refused) })
 }

@@ -1,0 +1,131 @@
+//! Programs in C and C++, compiled here against the header and linked with the library, each way.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Where cargo puts the library for C: beside this test.
+fn library() -> PathBuf {
+    let own = std::env::current_exe().expect("this program's path");
+    own.parent().expect("its folder").to_owned()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A folder of this test's own, gone at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("usermap-c-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a folder");
+        Folder(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Runs a compiler; gives nothing if there is none, which CI does not let pass.
+fn compile(compiler: &str, arguments: &[&str]) -> Option<()> {
+    let output = match Command::new(compiler).args(arguments).output() {
+        Err(error) if std::env::var_os("USERMAP_REQUIRE_KERNEL").is_none() => {
+            eprintln!("skipped: {compiler}: {error}");
+            return None;
+        }
+        output => output.expect("a compiler"),
+    };
+    assert!(output.status.success(), "{compiler} {arguments:?}\n{}", text(&output));
+    Some(())
+}
+
+fn text(output: &Output) -> String {
+    format!(
+        "{}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-Werror", "-pthread"];
+
+/// Compiles a program, links it with the shared library and with the static one, and runs both.
+fn run(source: &str, compiler: &str, options: &[&str]) {
+    let folder = Folder::new(&source.replace('.', "-"));
+    let source = root().join("tests/c").join(source);
+    let include = format!("-I{}", root().join("../../include").display());
+    let library = library();
+    let archive = library.join("libusermap_c.a");
+    let shared = library.join("libusermap_c.so");
+    let rpath = format!("-Wl,-rpath,{}", library.display());
+    for (way, link) in [
+        ("shared", vec![shared.to_str().unwrap(), &rpath]),
+        ("static", vec![archive.to_str().unwrap(), "-lgcc_s", "-lm", "-ldl"]),
+    ] {
+        let program = folder.0.join(way);
+        let mut arguments = options.to_vec();
+        arguments.extend(WARNINGS);
+        arguments.extend([&include, source.to_str().unwrap(), "-o", program.to_str().unwrap()]);
+        arguments.extend(link);
+        if compile(compiler, &arguments).is_none() {
+            return;
+        }
+        let maps = folder.0.join(format!("{way}-maps"));
+        std::fs::create_dir(&maps).expect("a folder");
+        let output = Command::new(&program)
+            .arg(&maps)
+            .env("USERMAP_DIR", &maps)
+            .env("LD_LIBRARY_PATH", "")
+            .output()
+            .expect("the program");
+        assert!(output.status.success(), "{}, {way}: {}", source.display(), text(&output));
+        assert_eq!(output.stdout, b"ok\n", "{way}");
+    }
+}
+
+#[test]
+fn functions_of_libbpf() {
+    run("libbpf.c", "cc", &["-std=gnu11"]);
+}
+
+#[test]
+fn functions_of_libbpf_without_its_header() {
+    run("libbpf.c", "cc", &["-std=gnu11", "-DUSERMAP_WITHOUT_LIBBPF"]);
+}
+
+#[test]
+fn functions_of_its_own() {
+    run("own.c", "cc", &["-std=gnu11"]);
+}
+
+#[test]
+fn descriptors() {
+    run("descriptors.c", "cc", &["-std=gnu11"]);
+}
+
+#[test]
+fn from_cpp() {
+    run("plain.cpp", "c++", &["-std=c++17"]);
+}
+
+/// The header alone, by the standards and nothing else.
+#[test]
+fn header() {
+    let header = root().join("../../include/usermap.h");
+    let header = header.to_str().expect("a path");
+    for (language, standard) in [("c", "-std=c11"), ("c++", "-std=c++17")] {
+        for libbpf in ["-DUSERMAP_WITH_LIBBPF", "-DUSERMAP_WITHOUT_LIBBPF"] {
+            let mut arguments = vec!["-x", language, standard, libbpf, "-fsyntax-only"];
+            arguments.extend(WARNINGS);
+            arguments.push(header);
+            if compile("cc", &arguments).is_none() {
+                return;
+            }
+        }
+    }
+}
