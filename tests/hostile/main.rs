@@ -3,6 +3,7 @@
 //!
 //! What could crash runs in a child process with a time limit.
 
+mod access;
 mod checked;
 mod damaged;
 mod exercise;
