@@ -110,7 +110,8 @@ pub fn child(arguments: &[String]) {
         _ => {
             let used = used(&bytes);
             let started = std::time::Instant::now();
-            let limit = soak().unwrap_or(Duration::from_millis(300));
+            let limit =
+                soak().map_or(Duration::from_millis(300), |soak| soak / specs().len() as u32);
             let mut round = 0;
             while started.elapsed() < limit {
                 restore();
