@@ -23,8 +23,10 @@ struct Subject {
 
 /// Entries that the maps are cut down to.
 const FEW: u32 = 16;
-/// Instructions of the largest object that is taken.
-const LARGEST: usize = 500;
+/// Instructions of the largest program that is taken, and of the object that it is in: translating
+/// them is most of what an input costs.
+const LARGEST: usize = 160;
+const LARGEST_OBJECT: usize = 500;
 
 fn subjects() -> &'static [Subject] {
     static SUBJECTS: OnceLock<Vec<Subject>> = OnceLock::new();
@@ -40,12 +42,12 @@ fn programs(bytes: &'static [u8]) -> Vec<Subject> {
         let (start, _) = section.file_range()?;
         Some((start + symbol.address(), symbol.size()))
     };
-    // Loading translates all programs: with many, there are too few runs in a second.
-    let instructions: usize = object.programs().iter().map(|code| code.instructions.len()).sum();
-    if instructions > LARGEST {
+    let length = |code: &usermap_vm::Code| code.instructions.len();
+    if object.programs().iter().map(length).sum::<usize>() > LARGEST_OBJECT {
         return Vec::new();
     }
-    let found = object.programs().iter().filter_map(|code| {
+    let small = object.programs().iter().filter(|code| length(code) <= LARGEST);
+    let found = small.filter_map(|code| {
         let (start, size) = place(&code.name)?;
         let (start, count) = (start as usize, size as usize / 8);
         Some(Subject { bytes, program: code.name.clone(), start, count })
