@@ -8,6 +8,7 @@
 //! code need two or three.
 
 mod count;
+mod faults;
 mod hash;
 mod lease;
 mod lock;
