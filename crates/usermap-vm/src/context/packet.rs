@@ -17,6 +17,8 @@ pub(crate) struct Packet {
     pub(crate) last: u64,
     /// What the context is.
     pub(crate) kind: Kind,
+    /// Bytes that are in other pages, out of the program's reach: of an `xdp_md`.
+    pub(crate) fragments: u64,
     /// Its link layer's header: of a `__sk_buff`.
     pub(crate) mac: u64,
     /// Its network layer's header.
@@ -103,6 +105,7 @@ impl Packet {
             first: PACKET,
             last: PACKET + PACKET_BYTES,
             kind,
+            fragments: 0,
             mac: PACKET,
             network: PACKET,
             transport: None,

@@ -41,6 +41,8 @@ pub struct Xdp {
     pub packet: Vec<u8>,
     /// What is before it (`data_meta` to `data`): a multiple of 4 bytes, at most 252.
     pub metadata: Vec<u8>,
+    /// What of the packet is in other pages, behind `data_end`: programs cannot get at it.
+    pub fragments: Vec<u8>,
     /// The network device that received it; 1, the loopback device, if not said.
     pub ingress_ifindex: u32,
     /// The device's queue.
@@ -61,6 +63,7 @@ impl Xdp {
         Xdp {
             packet: packet.into(),
             metadata: Vec::new(),
+            fragments: Vec::new(),
             ingress_ifindex: 1,
             rx_queue_index: 0,
             egress_ifindex: 0,
@@ -70,6 +73,22 @@ impl Xdp {
     /// Sets the metadata.
     pub fn metadata(mut self, metadata: impl Into<Vec<u8>>) -> Xdp {
         self.metadata = metadata.into();
+        self
+    }
+
+    /// Sets what of the packet is in other pages.
+    ///
+    /// ```
+    /// # use usermap_vm::{Context, Object, Options, Xdp};
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/objects/firewall.bpf.o");
+    /// # let loaded = Object::open(path)?.load(&Options::new())?;
+    /// # let program = loaded.program("firewall")?;
+    /// let xdp = Xdp::new(vec![0; 10]).fragments(vec![0; 50]);
+    /// assert_eq!(program.run(&mut xdp.into())?.value, 2); // it sees 10 bytes
+    /// # Ok::<(), usermap_vm::Error>(())
+    /// ```
+    pub fn fragments(mut self, fragments: impl Into<Vec<u8>>) -> Xdp {
+        self.fragments = fragments.into();
         self
     }
 
@@ -137,8 +156,9 @@ impl Xdp {
     }
 
     fn check(&self) -> Result<()> {
-        let (length, most) = (self.packet.len() as u64, PACKET_BYTES - HEADROOM);
-        if !(ETH_HLEN..=most).contains(&length) {
+        let (first, most) = (self.packet.len() as u64, PACKET_BYTES - HEADROOM);
+        let length = first + self.fragments.len() as u64;
+        if length < ETH_HLEN || first > most {
             let rule = format!("an XDP program's packet has {ETH_HLEN} to {most} bytes");
             return Err(Error::Invalid { what: format!("a packet of {length} bytes"), rule });
         }
@@ -158,6 +178,7 @@ impl Xdp {
         packet.data = data;
         packet.end = data + self.packet.len() as u64;
         packet.meta = data - self.metadata.len() as u64;
+        packet.fragments = self.fragments.len() as u64;
         if packet.end <= PACKET + PAGE_END {
             packet.last = PACKET + PAGE_END;
         }

@@ -63,7 +63,7 @@ pub(super) fn adjust_meta(run: &mut Run<'_>, [xdp, offset, ..]: [u64; 5]) -> Cal
 /// `bpf_xdp_get_buff_len(xdp)`
 pub(super) fn length(run: &mut Run<'_>, [xdp, ..]: [u64; 5]) -> Called {
     context(run, "bpf_xdp_get_buff_len", xdp, Kind::Xdp)?;
-    Ok(run.packet.length())
+    Ok(run.packet.length() + run.packet.fragments)
 }
 
 /// Where bytes of the packet are, or the error that the kernel gives (`bpf_xdp_pointer`).
