@@ -12,6 +12,7 @@
 
 use crate::foreign::number;
 use crate::foreign::table::{Found, Table};
+use crate::program::Program;
 use crate::{btf, registry};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags};
@@ -31,6 +32,8 @@ pub enum Object {
     Map(Map),
     /// BTF.
     Btf(Arc<btf::Object>),
+    /// A program.
+    Program(Arc<Program>),
 }
 
 /// What the table holds: the object, and by what its file is known.
@@ -282,6 +285,9 @@ fn find_map(fd: i32, file: Identity) -> Result<Object, BadFd> {
     let access = access_of(own.as_fd()).map_err(|_| BadFd::NotOpen)?;
     if let Some(found) = number::with(fd, out_of_the_way).ok().and_then(btf::Object::from_file) {
         return Ok(Object::Btf(Arc::new(found)));
+    }
+    if let Some(found) = number::with(fd, out_of_the_way).ok().and_then(Program::from_file) {
+        return Ok(Object::Program(Arc::new(found)));
     }
     let rights = match access {
         Access::ReadWrite => 0,

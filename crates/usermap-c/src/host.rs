@@ -2,12 +2,13 @@
 
 use crate::descriptor;
 use crate::foreign::memory;
+use crate::program::{self, Program};
 use crate::registry::{self, Kind};
 use crate::{bpffs, btf, seam};
 use std::path::Path;
 use usermap::abi::{command, errno};
-use usermap::command::{BadFd, Fault, Host, Types};
-use usermap::{Access, Map, Result, Spec};
+use usermap::command::{BadFd, Fault, Host, Types, name};
+use usermap::{Access, Error, Map, Result, Spec};
 
 /// This process, as [`usermap::command::bpf`] sees it: addresses are its own, descriptors are real.
 ///
@@ -77,6 +78,26 @@ impl Host for Process {
         // A map that another tool made; or one that has its id from a copied file.
         let _ = seam::enter(&map);
         Ok(map)
+    }
+
+    fn get(&self, path: &Path, access: Access) -> Result<i32> {
+        match Program::pinned(&bpffs::pin(command::OBJ_GET, path, errno::EACCES)?) {
+            Some(program) => program::install(command::OBJ_GET, program),
+            None => self.install(self.open(path, access)?),
+        }
+    }
+
+    fn is_program(&self, fd: i32) -> bool {
+        program::get(fd).is_ok()
+    }
+
+    fn pin_program(&self, fd: i32, path: &Path) -> Result<()> {
+        let program = program::get(fd).map_err(|bad| Error::Command {
+            command: name(command::OBJ_PIN),
+            rule: "the descriptor is no program",
+            errno: bad.errno(),
+        })?;
+        program.pin(&bpffs::pin(command::OBJ_PIN, path, errno::EPERM)?)
     }
 
     fn types(&self, fd: i32, key: u32, value: u32) -> Result<Types, BadFd> {

@@ -10,6 +10,7 @@
 //! | [`descriptor`] | from a descriptor's number to the object behind it |
 //! | [`host`] | what the bpf(2) seam needs of this process: its memory and its descriptors |
 //! | [`registry`] | objects by id, for all processes that share the default folder |
+//! | [`program`] | programs that are loaded: their commands, their files |
 //! | [`btf`] | BTF that programs load, and the types of maps |
 //! | [`seam`] | bpf(2) as programs call it: which command is whose |
 //! | `bpffs` | where pins are: names below a bpf file system stand for names in the default folder |
@@ -24,5 +25,6 @@ pub mod descriptor;
 pub mod foreign;
 pub mod host;
 mod process;
+pub mod program;
 pub mod registry;
 pub mod seam;

@@ -25,6 +25,7 @@ pub(crate) fn link(fd: i32) -> Option<&'static str> {
     match descriptor::get(fd).ok()? {
         Object::Map(_) => Some("anon_inode:bpf-map"),
         Object::Btf(_) => Some("anon_inode:btf"),
+        Object::Program(_) => Some("anon_inode:bpf-prog"),
     }
 }
 
@@ -37,7 +38,7 @@ pub(crate) fn description(fd: i32) -> Option<i32> {
     Some(number::give(file))
 }
 
-/// `bpf_map_show_fdinfo` and `bpf_btf_show_fdinfo`, after the lines that every file has.
+/// `bpf_map_show_fdinfo`, `bpf_btf_show_fdinfo` and `bpf_prog_show_fdinfo`, after the lines that every file has.
 fn text(object: Object) -> Option<String> {
     let mut text = "pos:\t0\nflags:\t02000002\nmnt_id:\t15\nino:\t1\n".to_owned();
     let written = match object {
@@ -59,6 +60,7 @@ fn text(object: Object) -> Option<String> {
             )
         }
         Object::Btf(object) => writeln!(text, "btf_id:\t{}", object.id()),
+        Object::Program(program) => program.describe(&mut text),
     };
     written.ok().map(|()| text)
 }

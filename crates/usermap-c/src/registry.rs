@@ -41,6 +41,9 @@ impl Kind {
     }
 }
 
+/// What the folder is called, behind a program's id, that has links to its maps.
+const MAPS: &str = "maps";
+
 /// Exclusive locks are held for moments, unless their holder is stopped.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -107,6 +110,23 @@ pub fn enter(kind: Kind, id: u32, fd: BorrowedFd<'_>) -> Result<()> {
     }
 }
 
+/// Keeps a map for as long as the program of an id is there: by a link beside the program's entry.
+///
+/// # Errors
+///
+/// The map's file cannot be linked there, such as a memfd.
+pub fn keep(program: u32, map: u32, fd: BorrowedFd<'_>) -> Result<()> {
+    let maps = entry(Kind::Program, program)?.with_extension(MAPS);
+    match fs::mkdir(&maps, Mode::RWXU) {
+        Err(Errno::EXIST) => {}
+        made => made?,
+    }
+    match link(fd, &maps.join(map.to_string())) {
+        Err(Errno::EXIST) => Ok(()),
+        done => done,
+    }
+}
+
 /// Opens an object by its id.
 ///
 /// # Errors
@@ -166,6 +186,8 @@ fn remove_if_dead(fd: BorrowedFd<'_>, entry: &Path) -> Result<bool> {
     let links = fs::fstat(fd)?.st_nlink;
     if links == 1 {
         fs::unlink(entry)?;
+        // A program's maps.
+        let _ = std::fs::remove_dir_all(entry.with_extension(MAPS));
     }
     fs::flock(fd, FlockOperation::Unlock)?;
     Ok(links <= 1)

@@ -7,6 +7,7 @@
 use crate::btf::{self, field};
 use crate::descriptor::{self, Object};
 use crate::host::Process;
+use crate::program;
 use crate::registry::{self, Kind};
 use std::fmt::Write;
 use std::sync::OnceLock;
@@ -41,12 +42,17 @@ fn dispatch(number: u32, attr: u64, size: u32) -> Result<i32> {
     match number {
         command::OBJ_GET_INFO_BY_FD => match behind(number, attr, size) {
             Ok(Object::Btf(object)) => btf::info(&object, attr, size),
+            Ok(Object::Program(_)) => program::bpf(number, attr, size),
             _ => usermap::command::bpf(&Process, number, attr, size),
         },
         command::BTF_LOAD => btf::load(attr, size),
         command::BTF_GET_FD_BY_ID => btf::get_fd_by_id(attr, size),
         command::BTF_GET_NEXT_ID => next_id(Kind::Btf, number, attr, size),
         command::PROG_GET_NEXT_ID => next_id(Kind::Program, number, attr, size),
+        command::PROG_LOAD
+        | command::PROG_TEST_RUN
+        | command::PROG_GET_FD_BY_ID
+        | command::PROG_BIND_MAP => program::bpf(number, attr, size),
         _ => usermap::command::bpf(&Process, number, attr, size),
     }
 }
