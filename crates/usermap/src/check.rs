@@ -117,6 +117,9 @@ impl Map {
     /// Looks at every part of the map's region for what is damaged. Others may use the map
     /// meanwhile; nothing is written, not even for dead processes.
     ///
+    /// All of the control part is read, whose pages a tmpfs then keeps in memory. If the map's file was
+    /// cut short, that is the only finding: nothing can be read then.
+    ///
     /// It sees what breaks the map's own rules. That a value is another one than was written, or that
     /// a deleted entry is back as it was, no rule forbids.
     ///
@@ -137,6 +140,11 @@ impl Map {
         self.may_read().map_err(|reason| self.error("check", reason))?;
         let inner = &self.inner;
         let mut inspection = Inspection { owners: inner.owners(), check: Check::default() };
+        if let Some(bytes) = inner.region.missing() {
+            // Whoever reads what is missing is killed by SIGBUS.
+            inspection.found("file", 0, bytes, "so many bytes were cut off");
+            return Ok(inspection.check);
+        }
         inspection.header(inner);
         inspection.writers(inner);
         inspection.leases(inner);
@@ -152,7 +160,8 @@ impl Map {
     }
 
     /// Makes a damaged map usable again: sound entries stay, what nothing leads to any more is
-    /// brought back or freed, and the count is set right. Damaged types stay as they are, and
+    /// brought back or freed, and the count is set right. A file that was cut short is lengthened with
+    /// zeros first. Damaged types stay as they are, and
     /// [`check`](Map::check) goes on to say so: nothing tells what they were.
     ///
     /// **Nobody else may have the map open**, in this process or another: nothing is locked, and
@@ -180,6 +189,9 @@ impl Map {
         let inner = &self.inner;
         if !self.access.writes() || !inner.writable {
             return Err(Reason::ReadOnly);
+        }
+        if inner.region.missing().is_some() {
+            inner.region.lengthen().map_err(|_| Reason::Corrupt("the file was cut short"))?;
         }
         let owners = inner.owners();
         if owners.all().0.any(|writer| process::is_another_alive(writer.identity())) {

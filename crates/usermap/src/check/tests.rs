@@ -462,6 +462,26 @@ fn two_chains_share_their_nodes() {
 }
 
 #[test]
+fn files_that_were_cut_short() {
+    for map in maps() {
+        let path = std::env::temp_dir().join(format!("usermap-cut-{}", process::identity()));
+        let map = Map::create_pinned(&path, map.spec()).unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let len = file.metadata().unwrap().len();
+        for left in [0, 4096, 65536, len - 1] {
+            file.set_len(left).unwrap();
+            let check = map.check().unwrap();
+            let [finding] = check.findings[..] else { panic!("{check:?}") };
+            assert_eq!((finding.part, finding.value), ("file", len - left));
+            map.repair().unwrap();
+            assert_eq!(file.metadata().unwrap().len(), len);
+            is_usable(&map);
+        }
+    }
+}
+
+#[test]
 fn who_may() {
     let map = filled(spec(MapType::Hash, 8));
     assert_eq!(map.reopen(map_flags::WRONLY).unwrap().check().unwrap_err().errno(), 1);

@@ -96,6 +96,17 @@ impl Region {
         }
     }
 
+    /// Bytes that were cut off the end of the file since it was mapped, if any were.
+    pub(crate) fn missing(&self) -> Option<u64> {
+        let size = rustix::fs::fstat(self.fd()?).ok()?.st_size as u64;
+        (self.bytes() as u64).checked_sub(size).filter(|missing| *missing > 0)
+    }
+
+    /// Makes the file as long as the region again.
+    pub(crate) fn lengthen(&self) -> rustix::io::Result<()> {
+        self.fd().map_or(Ok(()), |fd| rustix::fs::ftruncate(fd, self.bytes() as u64))
+    }
+
     /// Writes changed pages of a file back to its disk.
     pub(crate) fn sync(&self) -> rustix::io::Result<()> {
         let Storage::Descriptor(fd) = &self.storage else { return Ok(()) };
