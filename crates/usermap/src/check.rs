@@ -351,12 +351,15 @@ fn broken_lock(
 }
 
 /// What several looks in a row find: what one finds may be gone in the next, if somebody is in the
-/// middle of a change.
+/// middle of a change. One of the looks is after others had the CPU: what is wrong only because a
+/// look was interrupted at the wrong moments is not wrong again then.
 pub(crate) fn confirmed<T: PartialEq>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let mut last = look()?;
     let mut same = 0;
-    for _ in 0..LOOKS * 4 {
-        std::thread::yield_now();
+    for turn in 0..LOOKS * 4 {
+        if turn == LOOKS / 2 {
+            std::thread::yield_now();
+        }
         let now = look()?;
         same = if now == last { same + 1 } else { 0 };
         last = now;
