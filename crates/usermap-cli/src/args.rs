@@ -48,6 +48,7 @@ const USAGE: &str = "usermap [OPTIONS] prog { run | show | dump } OBJECT ...
        usermap [OPTIONS] map COMMAND ...
        usermap [OPTIONS] batch file { FILE | - }
        usermap [OPTIONS] bench [--plot FILE]
+       usermap wrap [--passthrough] [--] COMMAND ...
        usermap { help | version | completions SHELL | man }";
 
 /// The options, which may stand anywhere.
@@ -88,6 +89,12 @@ fn repair() -> Arg {
     Arg::new("repair").long("repair").action(ArgAction::SetTrue).help(help)
 }
 
+/// The option of `usermap wrap`.
+fn passthrough() -> Arg {
+    let help = "Hand what usermap refuses to the kernel";
+    Arg::new("passthrough").long("passthrough").action(ArgAction::SetTrue).help(help)
+}
+
 fn words(name: &'static str) -> Arg {
     Arg::new(name)
         .num_args(0..)
@@ -104,6 +111,7 @@ pub fn flat() -> Command {
         .args(prog_options::arguments())
         .arg(plot())
         .arg(repair())
+        .arg(passthrough())
         .arg(words("WORDS"))
 }
 
@@ -136,6 +144,13 @@ pub fn tree() -> Command {
                 .override_usage("usermap [OPTIONS] bench [--plot FILE]")
                 .arg(plot())
                 .after_help(crate::bench::HELP),
+        )
+        .subcommand(
+            single("wrap", "Run a command whose bpf(2) calls usermap answers")
+                .override_usage("usermap wrap [--passthrough] [--] COMMAND [ARGUMENT...]")
+                .arg(passthrough())
+                .arg(words("COMMAND").hide(true))
+                .after_help(crate::wrap::HELP),
         )
         .subcommand(single("help", "Print help"))
         .subcommand(single("version", "Print the version"))
@@ -208,6 +223,9 @@ pub fn usage(path: &str) -> String {
         |group: &str| GROUPS.iter().find(|(name, _)| *name == group).map(|(_, all)| *all);
     let (group, name) = match path.split_once(' ') {
         Some(parts) => parts,
+        None if path == "wrap" => {
+            return "Usage: usermap wrap [--passthrough] [--] COMMAND [ARGUMENT...]\n".to_owned();
+        }
         None if path.is_empty() || commands(path).is_some() => (path, ""),
         None => ("map", path),
     };

@@ -18,6 +18,7 @@ mod target;
 mod types;
 mod value;
 mod words;
+mod wrap;
 
 use std::process::ExitCode;
 

@@ -29,6 +29,10 @@ pub struct Session {
     pub plot: Option<PathBuf>,
     /// The option of `map check`.
     pub repair: bool,
+    /// The option of `wrap`.
+    pub passthrough: bool,
+    /// The command that `wrap` is to run.
+    pub wrapped: Vec<OsString>,
     /// The map or prog command that runs.
     pub command: &'static str,
     help: bool,
@@ -37,7 +41,8 @@ pub struct Session {
 /// Runs the command line; gives the exit code.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
     // The name we were called by can be missing (execve with an empty argv).
-    let arguments = std::iter::once(OsString::from("usermap")).chain(arguments.skip(1));
+    let arguments = std::iter::once(OsString::from("usermap")).chain(arguments.skip(1)).collect();
+    let (arguments, wrapped) = crate::wrap::split(arguments);
     let matches = match args::flat().try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) => return refuse_options(&error),
@@ -59,6 +64,8 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
         run: RunOptions::default(),
         plot: matches.get_one::<OsString>("plot").map(PathBuf::from),
         repair: matches.get_flag("repair"),
+        passthrough: matches.get_flag("passthrough"),
+        wrapped,
         command: "",
         help: matches.get_flag("help"),
     };
@@ -85,7 +92,7 @@ impl Session {
     pub fn select(&mut self, words: &mut Words<'_>, top: bool) -> Result {
         let Some(word) = words.take() else { return help(self, words) };
         // In the order in which a shortened word is looked for.
-        let commands: [(&str, Run); 8] = [
+        let commands: [(&str, Run); 9] = [
             ("help", help),
             ("batch", crate::batch::run),
             ("prog", prog),
@@ -94,6 +101,7 @@ impl Session {
             ("completions", crate::manual::completions),
             ("man", crate::manual::man),
             ("bench", crate::bench::run),
+            ("wrap", crate::wrap::run),
         ];
         let known = commands.into_iter().find(|(name, _)| is_prefix(word, name));
         let Some((name, run)) = known else {
@@ -107,6 +115,9 @@ impl Session {
         }
         if self.plot.is_some() && name != "bench" {
             return Err(Failure::new("option '--plot' is one of 'usermap bench'"));
+        }
+        if self.passthrough && name != "wrap" {
+            return Err(Failure::new("option '--passthrough' is one of 'usermap wrap'"));
         }
         if self.repair && name != "map" {
             return Err(stray_repair());
