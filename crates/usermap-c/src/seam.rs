@@ -101,7 +101,9 @@ pub(crate) fn is_ours(number: u32, attr: u64, size: u32) -> bool {
     behind(number, attr, size).is_ok()
 }
 
-fn is_logged() -> bool {
+/// Whether calls are to be told.
+#[inline]
+pub(crate) fn is_logged() -> bool {
     static LOGGED: OnceLock<bool> = OnceLock::new();
     *LOGGED.get_or_init(|| std::env::var_os("USERMAP_LOG").is_some_and(|set| set != "0"))
 }
