@@ -318,7 +318,7 @@ fn flows(settings: &Settings, with_kernel: bool) {
                         }
                     });
                     let each = if repeat == 1 { all } else { inside / times as f64 };
-                    each / packets.len() as f64
+                    each
                 }),
             )
         }));
