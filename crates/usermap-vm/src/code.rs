@@ -93,6 +93,12 @@ impl Code {
         after.saturating_sub(1)
     }
 
+    /// The number of the function that starts at an instruction.
+    pub(crate) fn function_at(&self, start: i64) -> Option<usize> {
+        let start = usize::try_from(start).ok()?;
+        self.functions.binary_search_by_key(&start, |function| function.start).ok()
+    }
+
     /// The instructions of a function, by their numbers.
     pub fn range(&self, function: usize) -> std::ops::Range<usize> {
         let start = self.functions.get(function).map_or(0, |function| function.start);

@@ -203,6 +203,12 @@ impl Instruction {
         self.opcode == opcode::JMP | opcode::CALL && self.src == pseudo::CALL
     }
 
+    /// Whether it always jumps.
+    pub const fn is_goto(self) -> bool {
+        matches!(self.class(), opcode::JMP | opcode::JMP32)
+            && self.opcode & opcode::OPERATION == opcode::JA
+    }
+
     /// By how many instructions it jumps, counted from the next one, if it is a jump.
     pub const fn jump(self) -> Option<i64> {
         let operation = self.opcode & opcode::OPERATION;

@@ -2,7 +2,7 @@
 //! every cage.
 
 use crate::error::{Error, Result};
-use crate::run::{ArrayLayout, LoadedMap, Storage};
+use crate::run::{ArrayLayout, HashTable, LoadedMap, Storage, Table};
 use crate::sandbox::cage::{Cage, LARGEST, MAPS, PAGE, SMALLEST};
 use usermap::Map;
 use usermap::abi::map_flags;
@@ -22,15 +22,15 @@ impl Places {
     /// Finds a place for a map.
     pub(crate) fn put(&mut self, name: &str, storage: Storage) -> Result<LoadedMap> {
         let mut start = 0;
-        let mut array = None;
+        let mut table = None;
         if let Storage::Map(map) = &storage
             && let Some(memory) = map.value_memory()?
         {
             start = self.next;
             self.next = (start + memory.length).next_multiple_of(PAGE) + PAGE;
-            array = layout(map, start)?;
+            table = table_of(map, start)?;
         }
-        Ok(LoadedMap { name: name.into(), storage, start, array })
+        Ok(LoadedMap { name: name.into(), storage, start, table })
     }
 
     /// Bits of the addresses of programs that have all these maps.
@@ -43,6 +43,13 @@ impl Places {
         }
         Ok(bits)
     }
+}
+
+/// How machine code finds a map's values.
+fn table_of(map: &Map, start: u64) -> Result<Option<Table>> {
+    let key_size = map.spec().key_size as usize;
+    let hash = map.hash_layout().map(|layout| Table::Hash(HashTable { layout, key_size, start }));
+    Ok(layout(map, start)?.map(Table::Array).or(hash))
 }
 
 /// Where an array's values are, asked from the map itself.

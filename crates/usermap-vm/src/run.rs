@@ -10,7 +10,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use usermap::{Map, ValuePointer};
+use usermap::{HashLayout, Map, ValuePointer};
 
 /// How many tail calls a run makes (`MAX_TAIL_CALL_CNT`).
 pub(crate) const TAIL_CALLS: u32 = 33;
@@ -103,8 +103,24 @@ pub(crate) struct LoadedMap {
     pub(crate) storage: Storage,
     /// Where its values are in the cage.
     pub(crate) start: u64,
-    /// Where each is, if it is an array.
-    pub(crate) array: Option<ArrayLayout>,
+    /// How machine code finds values itself, where it can.
+    pub(crate) table: Option<Table>,
+}
+
+/// What machine code knows of a map.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Table {
+    Array(ArrayLayout),
+    Hash(HashTable),
+}
+
+/// A hash in the cage.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HashTable {
+    pub(crate) layout: HashLayout,
+    pub(crate) key_size: usize,
+    /// Where the memory of its values is in the cage.
+    pub(crate) start: u64,
 }
 
 /// Where an array's values are in the cage.

@@ -130,6 +130,7 @@ pub use check::{Check, Finding, Repaired};
 pub use error::{Error, Name, Reason, Result};
 pub use helper::Helper;
 pub use info::{Info, possible_cpus};
+pub use kind::hash::HashLayout;
 pub use lease::SlotLease;
 pub use map::{Access, Map};
 pub use mapping::Mapping;

@@ -31,10 +31,10 @@ impl Bench {
             if let Some(memory) = map.value_memory().unwrap() {
                 let part = (memory.start, memory.length);
                 cage.map(name.clone(), start, memory.fd, part, true).unwrap();
-                maps.push(LoadedMap { name, start, array: None, storage: Storage::Map(map) });
+                maps.push(LoadedMap { name, start, table: None, storage: Storage::Map(map) });
                 start += part.1.next_multiple_of(PAGE) + PAGE;
             } else {
-                maps.push(LoadedMap { name, start: 0, array: None, storage: Storage::Map(map) });
+                maps.push(LoadedMap { name, start: 0, table: None, storage: Storage::Map(map) });
             }
         }
         let printed = Arc::new(Mutex::new(String::new()));

@@ -1,20 +1,20 @@
 //! Calls: of functions of the program, and of helpers, of which array lookups are made in place.
 
 use super::compile;
+use super::facts::Fact;
 use super::translate::{LOWEST_FRAME, Translator, plain, signature};
 use crate::instruction::Instruction;
-use crate::run::{ArrayLayout, LOOKUP, map_number};
+use crate::run::{ArrayLayout, LOOKUP, TAIL_CALL, Table, map_number};
 use crate::sandbox::cage::FRAME;
 use crate::sandbox::native::{self, offsets};
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::types::{I32, I64};
+use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{
     AbiParam, ExtFuncData, ExternalName, InstBuilder, Signature, UserExternalName, Value,
 };
 use cranelift_codegen::isa::CallConv;
 use usermap::abi::helper as own;
 
-const TAIL_CALL: u32 = 12;
 /// Helpers that take nothing from the budget and run nothing that does: those of maps' single
 /// elements, and those that only give a number. All others find the budget in the run.
 const FREE: [u32; 13] = [
@@ -37,10 +37,8 @@ impl Translator<'_, '_> {
     /// A call of a function of the program, in the next frame.
     pub(super) fn call_local(&mut self, instruction: Instruction) {
         let target = self.at as i64 + 1 + i64::from(instruction.imm);
-        let functions = &self.program.code.functions;
-        let number = functions.iter().position(|function| function.start as i64 == target);
         // The validator lets no call lead elsewhere.
-        let number = number.unwrap_or_default() as u32;
+        let number = self.program.code.function_at(target).unwrap_or_default() as u32;
         let lowest = self.builder.ins().iconst(I64, LOWEST_FRAME as i64);
         let too_deep = self.builder.ins().icmp(IntCC::UnsignedLessThanOrEqual, self.frame, lowest);
         self.builder.ins().trapnz(too_deep, compile::CALL_DEPTH);
@@ -60,21 +58,18 @@ impl Translator<'_, '_> {
         let call = self.builder.ins().call(callee, &arguments);
         let value = self.builder.inst_results(call)[0];
         self.set(0, value);
+        self.facts.forget_frame();
         self.load_budget();
+        self.lead_to(self.at + 1);
         let next = self.block(self.at + 1);
         self.builder.ins().jump(next, &[]);
     }
 
     /// A call of a helper; says whether it ended the block, which none does.
     pub(super) fn call_helper(&mut self, id: u32) -> bool {
-        let number = self.known[1].and_then(map_number);
-        let map = number.and_then(|number| self.program.maps.get(number));
-        if let (LOOKUP, Some(layout)) = (id, map.and_then(|map| map.array)) {
-            self.look_up_in_array(layout);
-            return false;
-        }
-        if let (LOOKUP, Some(number)) = (id, number) {
-            self.look_up(number);
+        let number = self.facts.of(1).constant.and_then(map_number);
+        if let (LOOKUP, Some(map)) = (id, number) {
+            self.look_up(map);
             return false;
         }
         let counted = !FREE.contains(&id);
@@ -85,21 +80,30 @@ impl Translator<'_, '_> {
         let mut arguments = vec![self.run];
         arguments.extend((1..=5).map(|register| self.get(register)));
         arguments.push(self.builder.ins().iconst(I64, i64::from(id)));
-        let signature = self.builder.import_signature(signature());
-        let shim = native::call_helper as *const () as i64;
-        let shim = self.builder.ins().iconst(I64, shim);
-        let call = self.builder.ins().call_indirect(signature, shim, &arguments);
-        let value = self.builder.inst_results(call)[0];
-        let stopped = self.builder.ins().load(I64, plain(), self.run, offsets::STOPPED);
-        self.builder.ins().trapnz(stopped, compile::STOPPED);
+        let value = self.call_shim(native::call_helper as *const (), &arguments);
         if counted {
             self.load_budget();
         }
         if id == TAIL_CALL {
             self.leave_after_tail_call(value);
         }
+        self.facts.forget_frame();
         self.set(0, value);
         false
+    }
+
+    /// Calls a function of the host that takes numbers and gives one, and may refuse to go on.
+    fn call_shim(&mut self, shim: *const (), arguments: &[Value]) -> Value {
+        let mut signature = Signature::new(CallConv::SystemV);
+        signature.params.extend(arguments.iter().map(|_| AbiParam::new(I64)));
+        signature.returns.push(AbiParam::new(I64));
+        let signature = self.builder.import_signature(signature);
+        let shim = self.builder.ins().iconst(I64, shim as i64);
+        let call = self.builder.ins().call_indirect(signature, shim, arguments);
+        let value = self.builder.inst_results(call)[0];
+        let stopped = self.builder.ins().load(I64, plain(), self.run, offsets::STOPPED);
+        self.builder.ins().trapnz(stopped, compile::STOPPED);
+        value
     }
 
     /// A tail call that was made is the end of the function.
@@ -114,42 +118,52 @@ impl Translator<'_, '_> {
         self.builder.switch_to_block(not_made);
     }
 
-    /// `bpf_map_lookup_elem` of another map that is known.
+    /// `bpf_map_lookup_elem` of a map that is known: in place where that can be.
     fn look_up(&mut self, map: usize) {
-        let mut signature = Signature::new(CallConv::SystemV);
-        signature.params.extend([AbiParam::new(I64); 3]);
-        signature.returns.push(AbiParam::new(I64));
-        let signature = self.builder.import_signature(signature);
+        let maps = self.program.maps;
+        let value = match maps.get(map).and_then(|map| map.table.as_ref()) {
+            Some(Table::Array(layout)) => Some(self.look_up_in_array(*layout)),
+            Some(Table::Hash(table)) => self.look_up_in_hash(map, table),
+            None => None,
+        };
+        let value = value.unwrap_or_else(|| self.call_look_up(map));
+        // Maps are within the cage, so that nothing is to be masked.
+        let located = Some(self.builder.ins().iadd(self.base, value));
+        self.set_with(0, value, Fact { located, found: true, ..Fact::default() });
+    }
+
+    /// The same by a call.
+    pub(super) fn call_look_up(&mut self, map: usize) -> Value {
         let map = self.builder.ins().iconst(I64, map as i64);
-        let arguments = [self.run, map, self.get(2)];
-        let shim = self.builder.ins().iconst(I64, native::look_up as *const () as i64);
-        let call = self.builder.ins().call_indirect(signature, shim, &arguments);
-        let value = self.builder.inst_results(call)[0];
-        let stopped = self.builder.ins().load(I64, plain(), self.run, offsets::STOPPED);
-        self.builder.ins().trapnz(stopped, compile::STOPPED);
-        self.set(0, value);
+        let key = match self.facts.of(2).frame {
+            // So that r2 is not kept for what is rarely done.
+            Some(offset) => self.builder.ins().iadd_imm_s(self.frame, i64::from(offset)),
+            None => self.get(2),
+        };
+        let arguments = [self.run, map, key];
+        self.call_shim(native::look_up as *const (), &arguments)
     }
 
     /// `bpf_map_lookup_elem` of an array, as the kernel's JIT has it too.
-    fn look_up_in_array(&mut self, layout: ArrayLayout) {
-        let key = self.get(2);
-        let at = self.mask(key);
-        let index = self.builder.ins().load(I32, plain(), at, 0);
-        let index = self.builder.ins().uextend(I64, index);
+    fn look_up_in_array(&mut self, layout: ArrayLayout) -> Value {
+        let index = match self.facts.of(2).frame {
+            Some(offset) if (-(FRAME as i32)..=-4).contains(&offset) => self.read_frame(offset, 4),
+            _ => {
+                let key = self.get(2);
+                let at = self.mask(key);
+                self.builder.ins().uload32(plain(), at, 0)
+            }
+        };
         let limit = self.builder.ins().iconst(I64, i64::from(layout.max_entries));
         let inside = self.builder.ins().icmp(IntCC::UnsignedLessThan, index, limit);
-        let stride = self.builder.ins().iconst(I64, layout.stride as i64);
-        let offset = self.builder.ins().imul(index, stride);
+        let offset = self.times(index, layout.stride as usize);
         let mut address = self.builder.ins().iadd_imm_s(offset, layout.start as i64);
         if layout.plane != 0 {
-            let cpu = self.builder.ins().load(I32, plain(), self.run, offsets::CPU);
-            let cpu = self.builder.ins().uextend(I64, cpu);
-            let plane = self.builder.ins().iconst(I64, layout.plane as i64);
-            let plane = self.builder.ins().imul(cpu, plane);
+            let cpu = self.builder.ins().uload32(plain(), self.run, offsets::CPU);
+            let plane = self.times(cpu, layout.plane as usize);
             address = self.builder.ins().iadd(address, plane);
         }
         let null = self.builder.ins().iconst(I64, 0);
-        let value = self.builder.ins().select(inside, address, null);
-        self.set(0, value);
+        self.builder.ins().select(inside, address, null)
     }
 }

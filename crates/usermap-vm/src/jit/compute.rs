@@ -1,6 +1,7 @@
 //! Arithmetic, with the kernel's results where machines differ: division by zero gives 0, the
 //! remainder of it what was divided; shifts count modulo the width.
 
+use super::facts::Fact;
 use super::translate::Translator;
 use crate::instruction::{Instruction, opcode};
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -23,7 +24,17 @@ impl Translator<'_, '_> {
                 if wide { value } else { value & u64::from(u32::MAX) },
             );
         }
+        if operation == opcode::MOV && wide && instruction.offset == 0 {
+            let value = self.get(instruction.src);
+            let fact = self.facts.of(instruction.src);
+            return self.set_with(instruction.dst, value, fact);
+        }
         let kind = if wide { I64 } else { I32 };
+        let frame = match (operation, wide && immediate) {
+            (opcode::ADD, true) => self.facts.of(instruction.dst).frame,
+            _ => None,
+        };
+        let frame = frame.and_then(|frame| frame.checked_add(instruction.imm));
         let left = self.operand(instruction.dst, kind);
         let right = match immediate {
             true if wide => self.builder.ins().iconst(I64, i64::from(instruction.imm)),
@@ -33,7 +44,7 @@ impl Translator<'_, '_> {
         };
         let result = self.operate(instruction, operation, kind, left, right);
         let result = if wide { result } else { self.builder.ins().uextend(I64, result) };
-        self.set(instruction.dst, result);
+        self.set_with(instruction.dst, result, Fact { frame, ..Fact::default() });
     }
 
     fn operand(&mut self, register: u8, kind: Type) -> Value {

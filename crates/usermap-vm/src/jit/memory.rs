@@ -1,9 +1,10 @@
 //! Loads, stores and atomics, in the cage.
 
 use super::compile;
+use super::facts::Fact;
 use super::translate::{Translator, plain};
 use crate::instruction::{Instruction, opcode};
-use crate::sandbox::cage::{FRAME, SMALLEST};
+use crate::sandbox::cage::{FRAME, MAPS, SMALLEST};
 use crate::sandbox::native::offsets;
 use cranelift_codegen::ir::types::{I8, I16, I32, I64};
 use cranelift_codegen::ir::{AtomicRmwOp, InstBuilder, Type, Value};
@@ -25,11 +26,9 @@ impl Translator<'_, '_> {
         match (instruction.class(), instruction.opcode & opcode::MODE) {
             (opcode::LDX, mode) => {
                 let (at, offset) = self.locate(instruction.src, instruction);
-                let value = self.builder.ins().load(kind, plain(), at, offset);
+                let value = self.load(kind, mode == opcode::MEMSX, at, offset);
                 // So that it does not become part of a later instruction, whose fault it then was.
                 self.builder.ins().sequence_point();
-                let signed = mode == opcode::MEMSX;
-                let value = self.widen(kind, value, signed);
                 self.set(instruction.dst, value);
             }
             (opcode::ST, _) => {
@@ -43,6 +42,10 @@ impl Translator<'_, '_> {
                 };
                 let value = self.builder.ins().iconst(kind, bits);
                 self.builder.ins().store(plain(), value, at, offset);
+                self.note_store(instruction, Some(value));
+            }
+            (_, opcode::ATOMIC) if instruction.imm == opcode::LOAD_ACQ => {
+                self.load_acquire(instruction, kind);
             }
             (_, opcode::ATOMIC) => self.atomic(instruction, kind),
             _ => {
@@ -50,7 +53,22 @@ impl Translator<'_, '_> {
                 let value = self.narrow(kind, value);
                 let (at, offset) = self.locate(instruction.dst, instruction);
                 self.builder.ins().store(plain(), value, at, offset);
+                self.note_store(instruction, Some(value));
             }
+        }
+    }
+
+    /// A load that fills a register.
+    fn load(&mut self, kind: Type, signed: bool, at: Value, offset: i32) -> Value {
+        let ins = self.builder.ins();
+        match (kind, signed) {
+            (I8, false) => ins.uload8(I64, plain(), at, offset),
+            (I8, true) => ins.sload8(I64, plain(), at, offset),
+            (I16, false) => ins.uload16(I64, plain(), at, offset),
+            (I16, true) => ins.sload16(I64, plain(), at, offset),
+            (I32, false) => ins.uload32(plain(), at, offset),
+            (I32, true) => ins.sload32(plain(), at, offset),
+            _ => ins.load(I64, plain(), at, offset),
         }
     }
 
@@ -66,29 +84,47 @@ impl Translator<'_, '_> {
         if kind == I64 { value } else { self.builder.ins().ireduce(kind, value) }
     }
 
-    /// Where an access goes: a host address and an offset. An access in the function's own frame
-    /// is known to be in it; else only the bits of the address that count are used, and the
-    /// offset, of 16 bits, leads at most into the unmapped memory around the cage.
+    /// Where an access goes: a host address and an offset. An access in the function's own frame,
+    /// or at a known address, is known to be in the cage; else only the bits of the address that
+    /// count are used, and the offset, of 16 bits, leads at most into the unmapped memory around it.
     fn locate(&mut self, register: u8, instruction: Instruction) -> (Value, i32) {
         let offset = i32::from(instruction.offset);
-        let Some(located) = self.located.get(usize::from(register)).copied() else {
-            let end = offset + i32::from(instruction.width());
-            if offset >= -(FRAME as i32) && end <= 0 {
-                return (self.stack, offset);
-            }
-            let frame = self.frame;
-            return (self.mask(frame), offset);
-        };
-        let at = match located {
-            Some(at) => at,
-            None => {
-                let address = self.get(register);
-                let at = self.mask(address);
-                self.located[usize::from(register)] = Some(at);
-                at
-            }
-        };
+        let fact = self.facts.of(register);
+        if let Some(offset) = self.in_frame(register, instruction) {
+            return (self.stack, offset);
+        }
+        if let Some(address) = fact.constant
+            && let Ok(address) = i32::try_from(address & self.program.mask)
+            && let Some(address) = address.checked_add(offset)
+        {
+            return (self.base, address);
+        }
+        if let Some(at) = fact.located {
+            return (at, offset);
+        }
+        let address = self.get(register);
+        let at = self.mask(address);
+        self.facts.set(register, Fact { located: Some(at), ..fact });
         (at, offset)
+    }
+
+    /// The distance from r10 of an access that is in the function's own frame.
+    fn in_frame(&self, register: u8, instruction: Instruction) -> Option<i32> {
+        let offset = self.facts.of(register).frame?.checked_add(instruction.offset.into())?;
+        let within = offset >= -(FRAME as i32) && offset + i32::from(instruction.width()) <= 0;
+        within.then_some(offset)
+    }
+
+    /// Notes what a store leaves of what is known of the frame.
+    fn note_store(&mut self, instruction: Instruction, value: Option<Value>) {
+        let fact = self.facts.of(instruction.dst);
+        match (self.in_frame(instruction.dst, instruction), value) {
+            (Some(offset), Some(value)) => self.facts.write(offset, instruction.width(), value),
+            // Maps' values, and what is near NULL, are not near the stack.
+            (None, _) if fact.found => {}
+            (None, _) if fact.constant.is_some_and(|at| at & self.program.mask >= MAPS) => {}
+            _ => self.facts.forget_frame(),
+        }
     }
 
     /// The host address of one of the program's.
@@ -109,10 +145,8 @@ impl Translator<'_, '_> {
             0 => at,
             _ => self.builder.ins().iadd_imm_s(at, i64::from(offset)),
         };
-        if instruction.imm == opcode::LOAD_ACQ {
-            return self.load_acquire(instruction, kind);
-        }
-        self.check_aligned(instruction, at);
+        self.check_aligned(instruction, instruction.dst, at);
+        self.note_store(instruction, None);
         let value = self.get(instruction.src);
         let value = self.narrow(kind, value);
         let operation = match instruction.imm & !opcode::FETCH {
@@ -144,16 +178,17 @@ impl Translator<'_, '_> {
     fn load_acquire(&mut self, instruction: Instruction, kind: Type) {
         let (at, offset) = self.locate(instruction.src, instruction);
         let at = self.builder.ins().iadd_imm_s(at, i64::from(offset));
-        self.check_aligned(instruction, at);
+        self.check_aligned(instruction, instruction.src, at);
         let value = self.builder.ins().atomic_load(kind, plain(), at);
         let value = self.widen(kind, value, false);
         self.set(instruction.dst, value);
     }
 
     /// Traps unless an atomic access is at a multiple of its width; the cage is at one of a page.
-    fn check_aligned(&mut self, instruction: Instruction, at: Value) {
+    fn check_aligned(&mut self, instruction: Instruction, register: u8, at: Value) {
         let width = i64::from(instruction.width());
-        if width == 1 {
+        let found = self.facts.of(register).found && i64::from(instruction.offset) % width == 0;
+        if width == 1 || found {
             return;
         }
         let low = self.builder.ins().band_imm_s(at, width - 1);

@@ -13,6 +13,10 @@ mod compile;
 #[cfg(target_arch = "x86_64")]
 mod compute;
 #[cfg(target_arch = "x86_64")]
+mod facts;
+#[cfg(target_arch = "x86_64")]
+mod hash;
+#[cfg(target_arch = "x86_64")]
 mod memory;
 #[cfg(target_arch = "x86_64")]
 mod translate;

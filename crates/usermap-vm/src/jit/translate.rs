@@ -1,6 +1,8 @@
 //! A function's instructions in Cranelift's terms.
 
 use super::compile;
+use super::facts::{Fact, Facts};
+use crate::blocks::{Steps, length, target};
 use crate::code::Code;
 use crate::instruction::{Instruction, opcode, pseudo};
 use crate::run::{LoadedMap, function_handle, map_handle};
@@ -32,18 +34,24 @@ pub(super) struct Translator<'t, 'p> {
     pub(super) blocks: Vec<Option<Block>>,
     /// r0 to r9.
     pub(super) registers: [Variable; 10],
-    /// Instructions left.
-    pub(super) budget: Variable,
+    /// Instructions left, where a block is led to from several places.
+    budget: Variable,
+    /// What was left some instructions ago, and how many since.
+    left: (Value, i64),
     pub(super) run: Value,
     /// r10.
     pub(super) frame: Value,
     pub(super) base: Value,
     /// `base + frame`.
     pub(super) stack: Value,
-    /// What registers are known to hold, within a block.
-    pub(super) known: [Option<u64>; 10],
-    /// `base + (register & mask)`, where it was computed in this block.
-    pub(super) located: [Option<Value>; 10],
+    /// What is known at the instruction that is being translated.
+    pub(super) facts: Facts,
+    /// Jumps back: where they lead to, and where they are.
+    loops: Vec<(usize, usize)>,
+    /// How often blocks are led to, by the function's instructions.
+    entries: Vec<u32>,
+    /// What is known at the start of a block that is led to from one place, once that is translated.
+    facts_at: Vec<Option<(Facts, (Value, i64))>>,
     /// The instruction that is being translated.
     pub(super) at: usize,
 }
@@ -86,7 +94,6 @@ pub(super) fn function(
     let budget = builder.declare_var(I64);
     let base = builder.ins().load(I64, plain(), run, offsets::BASE);
     let left = builder.ins().load(I64, plain(), run, offsets::BUDGET);
-    builder.def_var(budget, left);
     let stack = builder.ins().iadd(base, frame);
     let function = program.code.range(number);
     let blocks = function
@@ -94,21 +101,52 @@ pub(super) fn function(
         .map(|at| (program.costs[at] > 0).then(|| builder.create_block()))
         .collect();
     let translator = Translator {
+        loops: loops(program.code, function.clone()),
+        entries: entries(program.code, function.clone()),
+        facts_at: vec![None; function.len()],
+        facts: Facts::default(),
         program,
         function,
         builder,
         blocks,
         registers,
         budget,
+        left: (left, 0),
         run,
         frame,
         base,
         stack,
-        known: [None; 10],
-        located: [None; 10],
         at: 0,
     };
     translator.translate(machine);
+}
+
+/// A function's jumps back: where they lead to, and where they are.
+fn loops(code: &Code, function: std::ops::Range<usize>) -> Vec<(usize, usize)> {
+    let steps = Steps::between(code, function.start, function.end);
+    let jumps = steps.filter_map(|(at, instruction)| Some((target(at, instruction)?, at)));
+    jumps.filter(|(target, at)| target <= at).collect()
+}
+
+/// How often each of a function's instructions is led to: by a jump, by the one before it, and the
+/// first by calls.
+fn entries(code: &Code, function: std::ops::Range<usize>) -> Vec<u32> {
+    let mut entries = vec![0; function.len()];
+    let mut enter = |at: usize| {
+        if let Some(count) = entries.get_mut(at.wrapping_sub(function.start)) {
+            *count += 1;
+        }
+    };
+    enter(function.start);
+    for (number, instruction) in Steps::between(code, function.start, function.end) {
+        if let Some(target) = target(number, instruction) {
+            enter(target);
+        }
+        if !instruction.is_goto() && instruction.opcode != opcode::JMP | opcode::EXIT {
+            enter(number + length(instruction));
+        }
+    }
+    entries
 }
 
 impl Translator<'_, '_> {
@@ -118,6 +156,8 @@ impl Translator<'_, '_> {
         self.builder.set_srcloc(SourceLoc::new(start as u32));
         self.check_budget_for(self.program.costs[start]);
         let first = self.block(start);
+        let left = self.left();
+        self.builder.def_var(self.budget, left);
         self.builder.ins().jump(first, &[]);
         let mut filled = true;
         while self.at < self.function.end {
@@ -125,6 +165,7 @@ impl Translator<'_, '_> {
             self.builder.set_srcloc(SourceLoc::new(self.at as u32));
             if let Some(block) = self.blocks[self.at - start] {
                 if !filled {
+                    self.lead_to(self.at);
                     self.builder.ins().jump(block, &[]);
                 }
                 self.begin(block);
@@ -150,26 +191,43 @@ impl Translator<'_, '_> {
         }
     }
 
+    /// Notes what is known at the start of a block that follows, if it is only led to from here.
+    pub(super) fn lead_to(&mut self, at: usize) {
+        let index = at.wrapping_sub(self.function.start);
+        if at > self.at && self.entries.get(index) == Some(&1) {
+            self.facts_at[index] = Some((self.facts.clone(), self.left));
+        } else {
+            let left = self.left();
+            self.builder.def_var(self.budget, left);
+        }
+    }
+
     /// Goes on in a block, and takes its instructions off the budget.
     fn begin(&mut self, block: Block) {
         self.builder.switch_to_block(block);
-        self.known = [None; 10];
-        self.located = [None; 10];
-        let cost = i64::from(self.program.costs[self.at]);
-        let left = self.builder.use_var(self.budget);
-        let left = self.builder.ins().iadd_imm_s(left, -cost);
-        self.builder.def_var(self.budget, left);
+        let known = self.facts_at.get_mut(self.at - self.function.start);
+        (self.facts, self.left) = match known.and_then(Option::take) {
+            Some(known) => known,
+            None => (Facts::default(), (self.builder.use_var(self.budget), 0)),
+        };
+        self.left.1 += i64::from(self.program.costs[self.at]);
     }
 
-    /// Traps if the budget is spent.
-    pub(super) fn check_budget(&mut self) {
-        self.check_budget_for(0);
+    /// What is left of the budget.
+    fn left(&mut self) -> Value {
+        match self.left {
+            (left, 0) => left,
+            (left, spent) => {
+                let spent = self.builder.ins().iconst(I64, spent);
+                self.builder.ins().isub(left, spent)
+            }
+        }
     }
 
     /// Traps if the budget has not that many instructions left. A function's start asks so for its
     /// first block, which jumps back may lead to as well, after they have asked themselves.
     fn check_budget_for(&mut self, count: u32) {
-        let left = self.builder.use_var(self.budget);
+        let left = self.left();
         let count = i64::from(count);
         let spent = self.builder.ins().icmp_imm_s(IntCC::SignedLessThan, left, count);
         self.builder.ins().trapnz(spent, compile::BUDGET);
@@ -199,18 +257,20 @@ impl Translator<'_, '_> {
         let index = usize::from(register);
         if let Some(variable) = self.registers.get(index) {
             self.builder.def_var(*variable, value);
-            self.known[index] = None;
-            self.located[index] = None;
+            self.facts.set(register, Fact::default());
         }
+    }
+
+    /// Sets a register of which something is known.
+    pub(super) fn set_with(&mut self, register: u8, value: Value, fact: Fact) {
+        self.set(register, value);
+        self.facts.set(register, fact);
     }
 
     /// Sets a register to a constant, and remembers it.
     pub(super) fn set_known(&mut self, register: u8, value: u64) {
         let constant = self.builder.ins().iconst(I64, value as i64);
-        self.set(register, constant);
-        if let Some(known) = self.known.get_mut(usize::from(register)) {
-            *known = Some(value);
-        }
+        self.set_with(register, constant, Fact { constant: Some(value), ..Fact::default() });
     }
 
     /// A 64-bit load of an immediate, a map, a value's address or a function.
@@ -225,9 +285,8 @@ impl Translator<'_, '_> {
             }
             pseudo::FUNCTION => {
                 let target = self.at as i64 + 1 + i64::from(instruction.imm);
-                let functions = &self.program.code.functions;
-                let number = functions.iter().position(|function| function.start as i64 == target);
-                function_handle(number.unwrap_or(functions.len()))
+                let code = self.program.code;
+                function_handle(code.function_at(target).unwrap_or(code.functions.len()))
             }
             _ => u64::from(high) << 32 | u64::from(low),
         };
@@ -247,35 +306,66 @@ impl Translator<'_, '_> {
             _ => {
                 let distance = instruction.jump().unwrap_or_default();
                 let target = (self.at as i64 + 1 + distance) as usize;
-                let backwards = target <= self.at;
                 let condition = match operation {
                     opcode::JA => None,
                     _ => Some(self.condition(instruction)),
                 };
-                self.jump_to(target, backwards, condition);
+                self.jump_to(target, condition);
             }
         }
         true
     }
 
-    /// Jumps to an instruction, if a condition holds; checks the budget on the way back.
-    fn jump_to(&mut self, target: usize, backwards: bool, condition: Option<Value>) {
+    /// Jumps to an instruction, if a condition holds.
+    fn jump_to(&mut self, target: usize, condition: Option<Value>) {
         let to = self.block(target);
-        let taken = if backwards { self.builder.create_block() } else { to };
-        match condition {
-            None => {
-                self.builder.ins().jump(taken, &[]);
-            }
-            Some(condition) => {
-                let next = self.block(self.at + 1);
-                self.builder.ins().brif(condition, taken, &[], next, &[]);
-            }
+        if target <= self.at {
+            self.check_budget(condition);
         }
-        if backwards {
-            self.builder.switch_to_block(taken);
-            self.check_budget();
+        let Some(condition) = condition else {
+            self.lead_to(target);
             self.builder.ins().jump(to, &[]);
+            return;
+        };
+        let next = self.block(self.at + 1);
+        if !self.leaves_a_loop(target) {
+            self.lead_to(target);
+            self.lead_to(self.at + 1);
+            self.builder.ins().brif(condition, to, &[], next, &[]);
+            return;
         }
+        // What is to be done on the way out of a loop is kept out of the loop.
+        let out = self.builder.create_block();
+        self.builder.set_cold_block(out);
+        self.lead_to(self.at + 1);
+        self.builder.ins().brif(condition, out, &[], next, &[]);
+        self.builder.switch_to_block(out);
+        self.lead_to(target);
+        self.builder.ins().jump(to, &[]);
+    }
+
+    /// Whether a jump from here leads forwards past a jump back over it.
+    fn leaves_a_loop(&self, target: usize) -> bool {
+        self.loops.iter().any(|(top, end)| (*top..*end).contains(&self.at) && target > *end)
+    }
+
+    /// Traps if the budget is spent and a jump back is taken. The budget is asked first, so that
+    /// the jump itself is the loop's only other branch.
+    fn check_budget(&mut self, condition: Option<Value>) {
+        let left = self.left();
+        self.left = (left, 0);
+        let spent = self.builder.ins().icmp_imm_s(IntCC::SignedLessThan, left, 0);
+        let Some(condition) = condition else {
+            self.builder.ins().trapnz(spent, compile::BUDGET);
+            return;
+        };
+        let (poor, rich) = (self.builder.create_block(), self.builder.create_block());
+        self.builder.set_cold_block(poor);
+        self.builder.ins().brif(spent, poor, &[], rich, &[]);
+        self.builder.switch_to_block(poor);
+        self.builder.ins().trapnz(condition, compile::BUDGET);
+        self.builder.ins().jump(rich, &[]);
+        self.builder.switch_to_block(rich);
     }
 
     /// Whether a conditional jump is taken.
@@ -283,16 +373,15 @@ impl Translator<'_, '_> {
         let narrow = instruction.class() == opcode::JMP32;
         let left = self.get(instruction.dst);
         let right = match instruction.opcode & opcode::X {
+            // Cranelift's constants are zero-extended.
+            0 if narrow => self.builder.ins().iconst(I32, i64::from(instruction.imm as u32)),
             0 => self.builder.ins().iconst(I64, i64::from(instruction.imm)),
-            _ => self.get(instruction.src),
-        };
-        let (left, right) = match narrow {
-            true => {
-                let left = self.builder.ins().ireduce(I32, left);
-                (left, self.builder.ins().ireduce(I32, right))
+            _ => {
+                let right = self.get(instruction.src);
+                if narrow { self.builder.ins().ireduce(I32, right) } else { right }
             }
-            false => (left, right),
         };
+        let left = if narrow { self.builder.ins().ireduce(I32, left) } else { left };
         let comparison = match instruction.opcode & opcode::OPERATION {
             opcode::JEQ => IntCC::Equal,
             opcode::JGT => IntCC::UnsignedGreaterThan,
@@ -320,14 +409,14 @@ impl Translator<'_, '_> {
 
     /// Notes the budget in the run, where others go on with it.
     pub(super) fn store_budget(&mut self) {
-        let left = self.builder.use_var(self.budget);
+        let left = self.left();
         self.builder.ins().store(plain(), left, self.run, offsets::BUDGET);
     }
 
     /// Takes the budget up again.
     pub(super) fn load_budget(&mut self) {
         let left = self.builder.ins().load(I64, plain(), self.run, offsets::BUDGET);
-        self.builder.def_var(self.budget, left);
+        self.left = (left, 0);
     }
 }
 

@@ -248,7 +248,7 @@ fn events() {
     let array = EventArray::new(2);
     let events = array.reader();
     let storage = Storage::Events(array);
-    bench.vm.maps.push(LoadedMap { name: "events".into(), storage, start: 0, array: None });
+    bench.vm.maps.push(LoadedMap { name: "events".into(), storage, start: 0, table: None });
     let map = map_handle(0);
     let mut run = bench.run(ProgramType::Xdp, crate::context::Xdp::new(vec![5; 20]));
     let data = put(&bench, STACK, &[1, 2, 3, 4]);

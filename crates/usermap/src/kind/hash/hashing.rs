@@ -48,7 +48,7 @@ impl Geometry {
     }
 }
 
-const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+pub(super) const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 #[inline(always)]
 fn fold(a: u64, b: u64) -> u64 {

@@ -36,11 +36,15 @@
 //! but one-word changes in place is followed by a new version before anything can be used again,
 //! so a reader that finds the version unchanged after it copied has read one entry, whole. Readers
 //! never wait: they start again only when a change was committed meanwhile.
+//!
+//! Programs' machine code has lookups of its own, made from [`HashLayout`]: what is said here of
+//! heads, tags, keys and the hash cannot change without them (`usermap-vm`, `jit/hash.rs`).
 
 mod bucket;
 mod change;
 mod check;
 mod hashing;
+mod layout;
 mod mend;
 mod read;
 mod repair;
@@ -48,6 +52,7 @@ mod repair;
 mod soundness;
 mod walk;
 
+pub use layout::HashLayout;
 pub(crate) use walk::{Snapshot, Want};
 
 use super::{Extent, redo::Redo};

@@ -1,0 +1,94 @@
+//! Lookups in hashes, which machine code does in place: of keys of all lengths, stored in pieces of
+//! several, in maps so full that buckets overflow, and after deletions. Both engines must find what
+//! the map's owner put there.
+
+use usermap::{Map, MapType, Spec};
+use usermap_vm::instruction::Instruction;
+use usermap_vm::{Context, Options, Program, ProgramType, Raw};
+
+/// Bytes of the frame that keys are in.
+const ROOM: i16 = 64;
+
+/// `return the value of the key that the context is, or 0`, where the key is copied to the stack in
+/// pieces of so many bytes.
+fn program(map: &Map, piece: usize, interpret: bool) -> Program {
+    let size = map.spec().key_size as usize;
+    let at = |offset: i16| offset.to_le_bytes();
+    let mut code = Vec::new();
+    let mut done = 0;
+    while done < size {
+        let bytes = [8, 4, 2, 1].into_iter().find(|bytes| *bytes <= piece.min(size - done));
+        let bytes = bytes.expect("at least one");
+        let width = match bytes {
+            1 => 0x10,
+            2 => 0x08,
+            4 => 0,
+            _ => 0x18,
+        };
+        let (from, to) = (at(done as i16), at(done as i16 - ROOM));
+        code.push([0x61 | width, 0x13, from[0], from[1], 0, 0, 0, 0]); // r3 = *(r1 + from)
+        code.push([0x63 | width, 0x3a, to[0], to[1], 0, 0, 0, 0]); // *(r10 + to) = r3
+        done += bytes;
+    }
+    code.extend([
+        [0xbf, 0xa2, 0, 0, 0, 0, 0, 0],                 // r2 = r10
+        [0x07, 2, 0, 0, -ROOM as u8, 0xff, 0xff, 0xff], // r2 -= 64
+        [0x18, 0x11, 0, 0, 0, 0, 0, 0],                 // r1 = map
+        [0; 8],
+        [0x85, 0, 0, 0, 1, 0, 0, 0], // r0 = bpf_map_lookup_elem(r1, r2)
+        [0x15, 0, 1, 0, 0, 0, 0, 0], // if r0 == 0 goto exit
+        [0x79, 0, 0, 0, 0, 0, 0, 0], // r0 = *r0
+        [0x95, 0, 0, 0, 0, 0, 0, 0], // exit
+    ]);
+    let code = code.into_iter().map(Instruction::from_bytes).collect();
+    let mut raw = Raw::new(ProgramType::Syscall, "lookup", code);
+    raw.resolve(|_| Ok(map.clone())).expect("one map");
+    raw.load(&Options::new().interpret(interpret).slots(6)).expect("a good program")
+}
+
+/// The key of a number, of so many bytes: all different.
+fn key(number: u32, size: usize) -> Vec<u8> {
+    let word = |at: u32| u64::from(number.wrapping_add(at)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    // The low bytes of an odd multiple differ as the numbers do.
+    (0..8).flat_map(|at| word(at).to_le_bytes()).take(size).collect()
+}
+
+#[test]
+fn all_keys_are_found() {
+    for map_type in [MapType::Hash, MapType::PerCpuHash] {
+        for size in [1, 2, 3, 4, 7, 8, 9, 12, 16, 20, 24, 40, 48, 60, 64] {
+            let count = if size == 1 { 200 } else { 1000 };
+            let spec = Spec::new(map_type, size as u32, 8, count);
+            let spec = if map_type == MapType::PerCpuHash { spec.cpus(6) } else { spec };
+            let map = Map::create(&spec).expect("a hash");
+            let value =
+                |number: u32| (1 + u64::from(number)).to_le_bytes().repeat(map.value_bytes() / 8);
+            for number in 0..count {
+                map.update(&key(number, size), &value(number), 0).expect("there is room");
+            }
+            let programs: Vec<Program> = [8, 4, 1]
+                .into_iter()
+                .flat_map(|piece| [false, true].map(|interpret| program(&map, piece, interpret)))
+                .collect();
+            let mut runners: Vec<_> = programs
+                .iter()
+                .map(|program| program.runner())
+                .map(|one| one.expect("a slot"))
+                .collect();
+            let mut look = |number: u32, expected: u64| {
+                let mut context = Context::from(key(number, size));
+                for runner in &mut runners {
+                    let found = runner.run(&mut context).expect("to run").value;
+                    assert_eq!(found, expected, "{map_type:?}, key {number} of {size} bytes");
+                }
+            };
+            (0..count).for_each(|number| look(number, 1 + u64::from(number)));
+            (count..count + 50).for_each(|number| look(number, 0));
+            for number in (0..count).step_by(3) {
+                map.delete(&key(number, size)).expect("it was there");
+            }
+            let expected = |number| if number % 3 == 0 { 0 } else { 1 + u64::from(number) };
+            (0..count).for_each(|number| look(number, expected(number)));
+        }
+    }
+}
