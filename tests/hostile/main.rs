@@ -8,6 +8,7 @@ mod checked;
 mod damaged;
 mod exercise;
 mod not_maps;
+mod programs;
 mod scribbled;
 
 use usermap_tests::child;

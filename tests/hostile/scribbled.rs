@@ -2,6 +2,7 @@
 //! the data is lost, but nobody crashes, hangs or panics.
 
 use crate::exercise::{everything, fill, specs};
+use crate::programs;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -59,7 +60,7 @@ pub fn scribble(file: &File, rng: &mut Rng, skip: u64) {
     }
 }
 
-/// Two threads do everything, one scribbles; there are two such processes at once.
+/// Two threads do everything, one runs programs, one scribbles; there are two such processes at once.
 pub fn child(arguments: &[String]) {
     let [path, milliseconds, skip] = arguments else { panic!("{arguments:?}") };
     let limit = Duration::from_millis(milliseconds.parse().expect("a number"));
@@ -67,6 +68,7 @@ pub fn child(arguments: &[String]) {
     let map = Map::open(path, Access::ReadWrite).expect("the map");
     let reader = Map::open(path, Access::ReadOnly).expect("the map");
     let file = File::options().read(true).write(true).open(path).expect("the map's file");
+    let programs = programs::programs(&map);
     // Both have it open before either writes into it.
     std::fs::write(format!("{path}.{}", std::process::id()), []).expect("a file");
     let folder = Path::new(path).parent().expect("a folder");
@@ -75,6 +77,12 @@ pub fn child(arguments: &[String]) {
     }
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut rng = Rng::new(seed() ^ u64::from(std::process::id()) << 16);
+            while !done.load(Ordering::Relaxed) {
+                programs::run(&programs, &mut rng, 2);
+            }
+        });
         for (i, map) in [&map, &reader].into_iter().enumerate() {
             let done = &done;
             scope.spawn(move || {
