@@ -39,6 +39,8 @@ mod types;
 mod value;
 #[path = "../../crates/usermap-cli/src/words.rs"]
 mod words;
+#[path = "../../crates/usermap-cli/src/wrap.rs"]
+mod wrap;
 
 /// The folder, which is the current one, too; the standard input is empty.
 fn folder() -> &'static PathBuf {
@@ -55,12 +57,15 @@ fn folder() -> &'static PathBuf {
     })
 }
 
-/// Whether a line stays in the folder, is short, and is none of the commands that take their time.
+/// Whether lines stay in the folder, have small numbers, and none of the commands that take their
+/// time or run others.
 fn is_harmless(bytes: &[u8]) -> bool {
     let digits = bytes.split(|byte| !byte.is_ascii_hexdigit()).map(<[u8]>::len).max();
     let slow = [&b"be"[..], b"run", b"--out", b"--data-out", b"--ctx-out", b"--plot", b"batch"];
     let has = |word: &[u8]| bytes.windows(word.len()).any(|window| window == word);
-    !bytes.contains(&b'/') && digits < Some(4) && !slow.into_iter().any(has)
+    let mut words = bytes.split(|byte| !byte.is_ascii_alphabetic());
+    let wraps = words.any(|word| !word.is_empty() && b"wrap".starts_with(word));
+    !wraps && !bytes.contains(&b'/') && digits < Some(4) && !slow.into_iter().any(has)
 }
 
 fuzz_target!(|bytes: &[u8]| {
