@@ -85,6 +85,8 @@ fn run(function: &str, map: &Map) -> Option<Result<(), Error>> {
         "retain" => map.retain(none).map(drop),
         "clear" => map.clear().map(drop),
         "drain" => map.drain(|_, _| {}).map(drop),
+        "check" => map.check().map(|check| assert!(check.is_clean())),
+        "repair" => map.repair().map(drop),
         "mapped values (`MMAPABLE`)" => map.map_values(true, 4096, 0).map(drop),
         "len" => {
             assert_ne!(map.len(), 0);
@@ -116,7 +118,7 @@ fn the_table_of_kinds_and_functions_is_true() {
             }
         }
     }
-    assert_eq!(tried, 26 * MapType::ALL.len(), "every function of the table was tried");
+    assert_eq!(tried, 28 * MapType::ALL.len(), "every function of the table was tried");
 }
 
 fn blocks(text: &str) -> Vec<&str> {
