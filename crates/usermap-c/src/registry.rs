@@ -41,8 +41,8 @@ impl Kind {
     }
 }
 
-/// What the folder is called, behind a program's id, that has links to its maps.
-const MAPS: &str = "maps";
+/// What the folder is called, behind a program's id, that has links to its maps and its BTF.
+const KEPT: &str = "kept";
 
 /// Exclusive locks are held for moments, unless their holder is stopped.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -110,18 +110,18 @@ pub fn enter(kind: Kind, id: u32, fd: BorrowedFd<'_>) -> Result<()> {
     }
 }
 
-/// Keeps a map for as long as the program of an id is there: by a link beside the program's entry.
+/// Keeps a map or BTF for as long as the program of an id is there: by a link beside its entry.
 ///
 /// # Errors
 ///
-/// The map's file cannot be linked there, such as a memfd.
-pub fn keep(program: u32, map: u32, fd: BorrowedFd<'_>) -> Result<()> {
-    let maps = entry(Kind::Program, program)?.with_extension(MAPS);
-    match fs::mkdir(&maps, Mode::RWXU) {
+/// The file cannot be linked there, such as a memfd.
+pub fn keep(program: u32, kind: Kind, id: u32, fd: BorrowedFd<'_>) -> Result<()> {
+    let kept = entry(Kind::Program, program)?.with_extension(KEPT);
+    match fs::mkdir(&kept, Mode::RWXU) {
         Err(Errno::EXIST) => {}
         made => made?,
     }
-    match link(fd, &maps.join(map.to_string())) {
+    match link(fd, &kept.join(format!("{}-{id}", kind.name()))) {
         Err(Errno::EXIST) => Ok(()),
         done => done,
     }
@@ -186,8 +186,8 @@ fn remove_if_dead(fd: BorrowedFd<'_>, entry: &Path) -> Result<bool> {
     let links = fs::fstat(fd)?.st_nlink;
     if links == 1 {
         fs::unlink(entry)?;
-        // A program's maps.
-        let _ = std::fs::remove_dir_all(entry.with_extension(MAPS));
+        // What a program kept.
+        let _ = std::fs::remove_dir_all(entry.with_extension(KEPT));
     }
     fs::flock(fd, FlockOperation::Unlock)?;
     Ok(links <= 1)

@@ -171,8 +171,11 @@ impl Program {
         }
         for map in &maps {
             if let Some(fd) = map.as_fd() {
-                let _ = registry::keep(id, map.info().id, fd);
+                let _ = registry::keep(id, Kind::Map, map.info().id, fd);
             }
+        }
+        if let Ok(btf) = registry::open(Kind::Btf, source.btf_id) {
+            let _ = registry::keep(id, Kind::Btf, source.btf_id, btf.as_fd());
         }
         Ok(Program { id, source, maps: Mutex::new(maps), program, file })
     }

@@ -14,7 +14,7 @@
 //! A program's descriptor is a file that holds all that the program was loaded from: its instructions,
 //! with maps by their ids, its types, its name. So a descriptor that another process inherits or
 //! opens by an id or a pin is enough: the program is checked and translated there once more. Its
-//! maps live as long as it does, by links that are kept beside its entry in the registry.
+//! maps and its BTF live as long as it does, by links that are kept beside its entry in the registry.
 
 mod attr;
 mod file;
@@ -184,7 +184,7 @@ fn bind(attr: &Attr) -> Result<i32> {
     file::append_map(program.file.as_fd(), id).map_err(io)?;
     if let Some(fd) = map.as_fd() {
         // Where there is no entry the map lives as long as this process has the program.
-        let _ = registry::keep(program.id, id, fd);
+        let _ = registry::keep(program.id, Kind::Map, id, fd);
     }
     maps.push(map);
     Ok(0)

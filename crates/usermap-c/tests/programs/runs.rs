@@ -148,7 +148,7 @@ fn skb_runs() {
         }
         let good = run_on(&packet(64)).memory(24, &[]);
         for at in (0..192).step_by(4) {
-            for value in [1, 49, 50, 64, 65, 65536, 65537, 1 << 31] {
+            for value in [1, 50, 64, 65, 1 << 31] {
                 let call = with_word(&good, 192, at, value);
                 let what = format!("type {program_type}: word {at} is {value}");
                 pair.compare(&mut comparison, &what, &call);
