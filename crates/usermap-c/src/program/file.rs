@@ -239,3 +239,39 @@ fn read_all(file: BorrowedFd<'_>) -> Option<Vec<u8>> {
     }
     Some(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damaged_files() {
+        let source = Source {
+            program_type: 6,
+            name: *b"0123456789abcde\0",
+            instructions: vec![Instruction::from_bytes([0x95, 0, 0, 0, 0, 0, 0, 0]); 3],
+            btf: vec![7; 40],
+            functions: vec![1; 16],
+            lines: vec![2; 32],
+            maps: vec![5, 6],
+            ..Source::default()
+        };
+        let bytes = source.to_bytes(77);
+        let (same, id) = Source::from_bytes(&bytes).expect("it was just written");
+        assert_eq!((same.to_bytes(id), id), (bytes.clone(), 77));
+        let fixed = bytes.len() - 8;
+        for length in 0..fixed {
+            assert!(Source::from_bytes(&bytes[..length]).is_none(), "{length} bytes");
+        }
+        for at in 0..bytes.len() {
+            for value in [0, 1, 0x7f, 0xff] {
+                let mut bytes = bytes.clone();
+                bytes[at] = value;
+                // Whatever it is, it says no more than it has.
+                if let Some((source, _)) = Source::from_bytes(&bytes) {
+                    assert!(source.to_bytes(0).len() <= bytes.len() + 4);
+                }
+            }
+        }
+    }
+}

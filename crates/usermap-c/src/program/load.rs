@@ -17,7 +17,7 @@ use usermap::abi::{command, errno};
 use usermap::command::BadFd;
 use usermap::{Map, Result};
 use usermap_vm::btf::Btf;
-use usermap_vm::instruction::{Instruction, pseudo};
+use usermap_vm::instruction::{Instruction, opcode, pseudo};
 use usermap_vm::{Error, MapReference, Options, ProgramType, Raw, helper_name, rename_maps};
 
 /// Instructions that a program may have (`BPF_COMPLEXITY_LIMIT_INSNS`).
@@ -285,8 +285,20 @@ fn translate(
                 _ => {}
             }
         }
-        refusal(attr, error)
+        match error {
+            Error::Object { .. } if writes_frame_pointer(source) => {
+                attr.error("frame pointer is read only", libc::EACCES)
+            }
+            error => refusal(attr, error),
+        }
     })
+}
+
+/// Whether an instruction writes to r10.
+fn writes_frame_pointer(source: &Source) -> bool {
+    let writes = [opcode::LD, opcode::LDX, opcode::ALU, opcode::ALU64];
+    let mut all = source.instructions.iter();
+    all.any(|one| one.dst == 10 && writes.contains(&one.class()))
 }
 
 /// The helpers that a program calls.

@@ -71,6 +71,7 @@ fn loading() {
         ("half a load", load(XDP, &[op(0xb7, 0, 0, 0, 0), op(0x18, 0, 0, 0, 1)])),
         ("a bad half", load(XDP, &[op(0x18, 0, 0, 0, 1), op(0, 1, 0, 0, 0), exit()])),
         ("register 11", load(XDP, &[op(0xb7, 11, 0, 0, 0), op(0xb7, 0, 0, 0, 0), exit()])),
+        ("a write to r10", load(XDP, &[op(0xb7, 10, 0, 0, 0), op(0xb7, 0, 0, 0, 0), exit()])),
         ("division by 0", load(XDP, &[op(0xb7, 0, 0, 0, 1), op(0x37, 0, 0, 0, 0), exit()])),
         ("shift by 64", load(XDP, &[op(0xb7, 0, 0, 0, 1), op(0x67, 0, 0, 0, 64), exit()])),
         ("call of nothing", load(XDP, &[op(0x85, 0, 1, 0, 9), exit()])),

@@ -213,3 +213,44 @@ fn other_runs() {
         Call::new(TEST_RUN).u32(0, map.number as u32).make(side)
     });
 }
+
+/// Threads that load, run and close programs of their own, which count in the slots of one map.
+#[test]
+fn threads() {
+    const RUNS: u32 = 500;
+    const LOADS: u64 = 5;
+    let side = Side::Usermap;
+    let map = Call::new(0).u32(0, 6).u32(4, 4).u32(8, 8).u32(12, 1).descriptor(side);
+    // value = bpf_map_lookup_elem(map, &0); if (value) *value += 1; return 2
+    let count = [
+        op(0x62, 10, 0, -4, 0),
+        op(0x18, 1, 1, 0, map.number),
+        [0; 8],
+        op(0xbf, 2, 10, 0, 0),
+        op(0x07, 2, 0, 0, -4),
+        op(0x85, 0, 0, 0, 1),
+        op(0x15, 0, 0, 3, 0),
+        op(0x79, 1, 0, 0, 0),
+        op(0x07, 1, 0, 0, 1),
+        op(0x7b, 0, 1, 0, 0),
+        op(0xb7, 0, 0, 0, 2),
+        exit(),
+    ];
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..LOADS {
+                    let program = program(side, XDP, &count);
+                    let call = run_on(&packet(64)).u32(0, program.number as u32).u32(32, RUNS);
+                    let answer = call.make(side);
+                    assert_eq!((answer.result, answer.u32(4)), (Ok(0), 2));
+                }
+            });
+        }
+    });
+    let lookup = Call::new(1).u32(0, map.number as u32).memory(8, &[0; 4]);
+    let values = lookup.memory(16, &[]).make(side);
+    let (values, _) = values.memory[1].as_chunks::<8>();
+    let sum: u64 = values.iter().map(|value| u64::from_ne_bytes(*value)).sum();
+    assert_eq!(sum, 4 * LOADS * u64::from(RUNS));
+}
