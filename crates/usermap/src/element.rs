@@ -2,8 +2,9 @@
 
 use crate::abi::{BPF_EXIST, BPF_F_LOCK, BPF_NOEXIST, MapType, errno};
 use crate::error::{Reason, Result};
+use crate::kind::array;
+use crate::kind::hash::{self, Value};
 use crate::kind::redo::ALL_CPUS;
-use crate::kind::{array, hash};
 use crate::map::{Map, Tried, View};
 
 /// The functions of bpf(2).
@@ -69,12 +70,12 @@ impl Map {
                 self.try_push(value, flags)
             }
             View::Hash(_) if self.spec().map_type == MapType::Hash => {
-                self.update_hash(key, value, flags)
+                self.update_hash(key, Value::Whole(value), flags)
             }
             View::Hash(hash) => {
                 self.check_key(key)?;
                 let presence = hash::Presence::from_flags(flags)?;
-                hash.update(self.inner.writer()?, key, hash::Value::AllCpus(value), presence)
+                hash.update(self.inner.writer()?, key, Value::AllCpus(value), presence)
             }
             View::Array(array) => {
                 let cpu = if self.spec().map_type.is_per_cpu() { ALL_CPUS } else { 0 };
@@ -95,17 +96,17 @@ impl Map {
             View::Hash(hash) if self.spec().map_type == MapType::PerCpuHash => {
                 self.check_key(key)?;
                 let presence = hash::Presence::from_flags(flags)?;
-                let value = hash::Value::OneCpu(cpu, value);
+                let value = Value::OneCpu(cpu, value);
                 by_key_size(key, |key| hash.update(self.inner.writer()?, key, value, presence))
             }
-            View::Hash(_) => self.update_hash(key, value, flags),
+            View::Hash(_) => self.update_hash(key, Value::Beside(value), flags),
             View::Array(array) => self.update_array(array, key, cpu, value, flags),
         }
     }
 
     /// The part of an update of a hash that is not per CPU.
     #[inline(always)]
-    pub(crate) fn update_hash(&self, key: &[u8], value: &[u8], flags: u64) -> Tried<()> {
+    pub(crate) fn update_hash(&self, key: &[u8], value: Value<'_>, flags: u64) -> Tried<()> {
         let View::Hash(hash) = self.inner.view() else {
             return Err(self.unsupported(errno::EINVAL));
         };
@@ -113,12 +114,14 @@ impl Map {
         self.check_lock_flag(flags, flags & BPF_F_LOCK)?;
         let presence = hash::Presence::from_flags(flags & !BPF_F_LOCK)?;
         let writer = self.inner.writer()?;
-        if self.spec().spin_lock.is_some() {
+        if let (Some(_), Value::Whole(value) | Value::Beside(value)) =
+            (self.spec().spin_lock, value)
+        {
             let mut value = value.to_vec();
             self.hide_lock(&mut value);
-            return hash.update(writer, key, hash::Value::Whole(&value), presence);
+            return hash.update(writer, key, Value::Beside(&value), presence);
         }
-        by_key_size(key, |key| hash.update(writer, key, hash::Value::Whole(value), presence))
+        by_key_size(key, |key| hash.update(writer, key, value, presence))
     }
 
     /// The array's part of an update, in the kernel's order of checks (`array_map_update_elem`).

@@ -63,6 +63,7 @@ impl Map {
                 self.check_key(key)?;
                 let presence = hash::Presence::from_flags(flags)?;
                 let writer = self.inner.writer()?;
+                let cpu = spec.map_type.is_per_cpu().then_some(cpu);
                 by_key_size(key, |key| hash.add(writer, key, cpu, width, delta, presence))
             }
             View::Array(array) => {

@@ -117,32 +117,35 @@ pub(crate) trait Repair {
     fn is_held(&self, lock: u32, owner: u32) -> bool;
 }
 
+/// A record's words.
+type Record = [AtomicU64; RECORD];
+
 /// The table of writers.
 #[derive(Clone, Copy)]
 pub(crate) struct Owners<'r> {
-    records: &'r [AtomicU64],
+    records: &'r [Record],
     highest: &'r AtomicU64,
 }
 
 /// A record in the table, and the right to write to the map with it.
 #[derive(Clone, Copy)]
 pub(crate) struct Writer<'r> {
-    record: &'r [AtomicU64],
+    record: &'r Record,
     /// What it puts into locks.
     pub(crate) number: u32,
 }
 
 impl<'r> Owners<'r> {
     /// The table in these words, and the word that remembers the highest number ever taken.
+    #[inline(always)]
     pub(crate) fn new(records: &'r [AtomicU64], highest: &'r AtomicU64) -> Owners<'r> {
-        Owners { records, highest }
+        Owners { records: records.as_chunks().0, highest }
     }
 
     /// The record with this number, if there is one.
     #[inline(always)]
     pub(crate) fn writer(self, number: u32) -> Option<Writer<'r>> {
-        let start = number as usize * RECORD;
-        Some(Writer { record: self.records.get(start..start + RECORD)?, number })
+        Some(Writer { record: self.records.get(number as usize)?, number })
     }
 
     /// Every record that has ever been taken.
@@ -250,12 +253,19 @@ impl<'r> Owners<'r> {
         writer: Writer<'_>,
         repair: &impl Repair,
     ) -> Result<u64, Reason> {
+        match self.try_lock(word, writer) {
+            Some(now) => Ok(now),
+            None => self.wait(word, writer, repair),
+        }
+    }
+
+    /// The same, if it is free.
+    #[inline(always)]
+    pub(crate) fn try_lock(self, word: &AtomicU64, writer: Writer<'_>) -> Option<u64> {
         let now = word.load(Relaxed);
         let locked = now | u64::from(writer.number) << OWNER_SHIFT;
-        if holder(now) == 0 && word.compare_exchange(now, locked, AcqRel, Relaxed).is_ok() {
-            return Ok(now);
-        }
-        self.wait(word, writer, repair)
+        let taken = holder(now) == 0 && word.compare_exchange(now, locked, AcqRel, Relaxed).is_ok();
+        taken.then_some(now)
     }
 
     #[cold]
@@ -418,6 +428,9 @@ pub(crate) struct Patience {
     since: Option<std::time::Instant>,
 }
 
+/// How often to spin before the CPU is given away.
+const SPINS: u32 = 16;
+
 /// After this many looks in a row a lock without a holder is damage.
 const STRANGE: u32 = 16;
 
@@ -437,8 +450,11 @@ impl Patience {
             return Ok(true);
         }
         self.turns += 1;
-        if self.turns < 128 {
-            spin_loop();
+        // Longer each time: those who wait shall not take the line from who has the lock.
+        if self.turns < SPINS {
+            for _ in 0..1 << self.turns.min(6) {
+                spin_loop();
+            }
             return Ok(false);
         }
         if !self.turns.is_multiple_of(16) {

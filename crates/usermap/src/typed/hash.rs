@@ -81,9 +81,10 @@ impl<K: Plain, V: Plain> HashMap<K, V> {
             if keys.len() != values.len() {
                 return Err(Reason::Invalid("there must be as many values as keys"));
             }
-            self.hash()?.get_many(keys.iter().map(IntoBytes::as_bytes), |number, get| {
+            let bytes = keys.iter().map(IntoBytes::as_bytes);
+            self.hash()?.get_many(bytes, size_of::<V>(), |number, wanted| {
                 let mut value = V::new_zeroed();
-                let found = get(value.as_mut_bytes())?;
+                let found = wanted.get(value.as_mut_bytes())?;
                 self.map.hide_lock(value.as_mut_bytes());
                 values[number] = found.then_some(value);
                 Ok(())
@@ -151,11 +152,11 @@ impl<K: Plain, V: Plain> HashMap<K, V> {
     fn update(&self, key: &K, value: &V, flags: u64) -> Result<()> {
         self.run("update", || {
             self.map.may_write()?;
+            let value = Value::Whole(value.as_bytes());
             if self.map.spec().spin_lock.is_some() {
-                return self.map.update_hash(key.as_bytes(), value.as_bytes(), flags);
+                return self.map.update_hash(key.as_bytes(), value, flags);
             }
             let presence = Presence::from_flags(flags)?;
-            let value = Value::Whole(value.as_bytes());
             self.hash()?.update(self.map.inner.writer()?, key.as_bytes(), value, presence)
         })
     }
@@ -242,7 +243,7 @@ impl<K: Plain, V: Plain> HashMap<K, V> {
         self.map.may_write()?;
         let (writer, width) = (self.map.inner.writer()?, size_of::<V>());
         let (hash, key) = (self.hash()?, key.as_bytes());
-        hash.add(writer, key, 0, width, delta.to_bits(), Presence::Any).map(V::from_bits)
+        hash.add(writer, key, None, width, delta.to_bits(), Presence::Any).map(V::from_bits)
     }
 
     /// Every entry, as it was at one moment each: one that is there from start to end is given

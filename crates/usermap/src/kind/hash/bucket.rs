@@ -123,8 +123,8 @@ impl<'r> Hash<'r> {
         key: usize,
         value: usize,
     ) -> (&'r [AtomicU64], &'r [AtomicU64]) {
-        let start = self.geometry.keys + slot as usize * self.geometry.key_stride;
         let (key, value) = (bytes::words(key), bytes::words(value));
+        let start = self.geometry.keys + slot as usize * (key + value);
         self.words[start..start + key + value].split_at(key)
     }
 

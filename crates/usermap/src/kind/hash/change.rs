@@ -3,12 +3,13 @@
 use super::bucket::{
     FREE, LINKED, Link, OCCUPIED, REMOVED, TAKEN, next_in_head, next_in_node, set_tag,
 };
-use super::{Hash, Locked, PLACES, Presence, Slot, USED_PLACES, Value, hashing};
+use super::lock::{Found, Locked};
+use super::{Hash, PLACES, Presence, Slot, USED_PLACES, Value, hashing};
 use crate::error::Reason;
 use crate::header;
 use crate::kind::redo::{ALL_CPUS, changed};
 use crate::mem::bytes;
-use crate::mem::owner::{self, Intent, Operation, Patience, Writer, holder};
+use crate::mem::owner::{self, Operation, Patience, Writer};
 use crate::mem::sync::{AtomicU64, Ordering::*, fence};
 
 /// A linked node's word. It keeps who linked it: only by that can a node that a dead writer
@@ -28,25 +29,75 @@ impl<'r> Hash<'r> {
         presence: Presence,
     ) -> Result<(), Reason> {
         let hash = self.geometry.hash(key);
-        let (mut locked, found) = self.lock_and_find(writer, hash, key)?;
-        let refused = match found {
-            Some(_) if presence == Presence::Absent => Reason::Exists,
-            None if presence == Presence::Present => Reason::NotFound,
-            Some(slot) if self.geometry.per_cpu => {
-                self.replace_in_place(locked, slot, value);
-                return Ok(());
+        let stride = match value {
+            Value::Whole(value) | Value::Beside(value) => {
+                bytes::words(key.len()) + bytes::words(value.len())
             }
-            Some(slot) => match self.place_of(&locked, slot) {
-                Some(place) => return self.replace(locked, hash, key, place, value),
-                None => return self.replace_node(locked, hash, key, slot, value),
-            },
-            None => match self.insert(&mut locked, hash, key, value) {
+            _ => self.geometry.key_stride,
+        };
+        match self.find_and_lock(writer, hash, key, stride) {
+            Some((locked, found)) => self.update_locked(locked, found, hash, key, value, presence),
+            None => self.update_slowly(writer, hash, key, value, presence),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn update_slowly(
+        &self,
+        writer: Writer<'_>,
+        hash: hashing::Hash,
+        key: &[u8],
+        value: Value<'_>,
+        presence: Presence,
+    ) -> Result<(), Reason> {
+        let (locked, found) = self.wait_and_find(writer, hash, key)?;
+        self.update_locked(locked, found, hash, key, value, presence)
+    }
+
+    #[inline(always)]
+    fn update_locked(
+        &self,
+        mut locked: Locked<'_>,
+        found: Found,
+        hash: hashing::Hash,
+        key: &[u8],
+        value: Value<'_>,
+        presence: Presence,
+    ) -> Result<(), Reason> {
+        let in_place = self.changes_in_place(value);
+        let refused = match found {
+            Found::Nowhere if presence == Presence::Present => Reason::NotFound,
+            Found::Nowhere => match self.insert(&mut locked, hash, key, value) {
                 Ok(()) => return Ok(()),
                 Err(reason) => reason,
             },
+            _ if presence == Presence::Absent => Reason::Exists,
+            Found::Place(place) if in_place => {
+                let slot = self.slot_of_place(hash.bucket, place);
+                self.replace_in_place(locked, slot, key, value);
+                return Ok(());
+            }
+            Found::Node(slot) if in_place => {
+                self.replace_in_place(locked, slot, key, value);
+                return Ok(());
+            }
+            Found::Place(place) => return self.replace(locked, hash, key, place, value),
+            Found::Node(slot) => return self.replace_node(locked, hash, key, slot, value),
         };
         self.unlock(locked);
         Err(refused)
+    }
+
+    /// Whether a new value of an entry goes where the old one is: those of one word, whose store
+    /// is the commit; and per CPU. An update of a `ZERO_SEED` map makes an element new, too.
+    #[inline(always)]
+    fn changes_in_place(&self, value: Value<'_>) -> bool {
+        match value {
+            Value::Whole(value) => value.len() <= 8 && self.geometry.seed.is_some(),
+            Value::Beside(_) => false,
+            _ => true,
+        }
     }
 
     /// `BPF_MAP_DELETE_ELEM`; `take` gets the entry's slot while it is still there, and is locked.
@@ -58,21 +109,55 @@ impl<'r> Hash<'r> {
         take: impl FnOnce(&Hash<'r>, Slot),
     ) -> Result<(), Reason> {
         let hash = self.geometry.hash(key);
-        let (mut locked, found) = self.lock_and_find(writer, hash, key)?;
-        let Some(slot) = found else {
-            self.unlock(locked);
-            return Err(Reason::NotFound);
-        };
-        take(self, slot);
-        let Some(place) = self.place_of(&locked, slot) else {
-            return self.delete_node(locked, slot);
-        };
-        let count = self.count();
+        match self.find_and_lock(writer, hash, key, self.geometry.key_stride) {
+            Some((locked, Found::Place(place))) => {
+                take(self, self.slot_of_place(hash.bucket, place));
+                self.delete_place(locked, place);
+                Ok(())
+            }
+            Some((locked, _)) => {
+                self.unlock(locked);
+                Err(Reason::NotFound)
+            }
+            None => {
+                let (locked, found) = self.wait_and_find(writer, hash, key)?;
+                self.delete_slowly(locked, found, take)
+            }
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn delete_slowly(
+        &self,
+        locked: Locked<'_>,
+        found: Found,
+        take: impl FnOnce(&Hash<'r>, Slot),
+    ) -> Result<(), Reason> {
+        match found {
+            Found::Nowhere => {
+                self.unlock(locked);
+                Err(Reason::NotFound)
+            }
+            Found::Place(place) => {
+                take(self, self.slot_of_place(locked.bucket, place));
+                self.delete_place(locked, place);
+                Ok(())
+            }
+            Found::Node(slot) => {
+                take(self, slot);
+                self.delete_node(locked, slot)
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn delete_place(&self, mut locked: Locked<'_>, place: u32) {
+        let (writer, count) = (locked.writer, self.count());
         locked.intent = count.announce(writer, locked.intent, Operation::Delete);
         locked.head[0].store(changed(locked.word) & !(1 << place), Release);
         count.apply(writer, locked.intent);
         writer.end(locked.intent);
-        Ok(())
     }
 
     #[cold]
@@ -97,30 +182,64 @@ impl<'r> Hash<'r> {
         Ok(())
     }
 
-    /// Adds to the number that is an entry's value (on one CPU slot), and gives the sum. Makes an
-    /// absent entry with `delta`.
+    /// Adds to the number that is an entry's value (on one CPU slot of a map per CPU), and gives the
+    /// sum. Makes an absent entry with `delta`.
     #[inline(always)]
     pub(crate) fn add(
         &self,
         writer: Writer<'_>,
         key: &[u8],
-        cpu: u32,
+        cpu: Option<u32>,
         width: usize,
         delta: u64,
         presence: Presence,
     ) -> Result<u64, Reason> {
         let hash = self.geometry.hash(key);
-        let (mut locked, found) = self.lock_and_find(writer, hash, key)?;
-        let outcome = match found {
+        let stride = bytes::words(key.len()) + usize::from(cpu.is_none());
+        match self.find_and_lock(writer, hash, key, stride) {
+            Some((locked, Found::Place(place))) if presence != Presence::Absent => {
+                let slot = self.slot_of_place(hash.bucket, place);
+                let word = match cpu {
+                    Some(cpu) => &self.value(slot, cpu)[0],
+                    None => &self.entry(slot, key.len(), width).1[0],
+                };
+                let sum = bytes::add(word, 0, width, delta);
+                // One word changed, which is its own commit: the version can stay.
+                self.unlock(locked);
+                Ok(sum)
+            }
+            Some(at) => self.add_locked(at, hash, key, (cpu, width, delta), presence),
+            None => {
+                let at = self.wait_and_find(writer, hash, key)?;
+                self.add_locked(at, hash, key, (cpu, width, delta), presence)
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn add_locked(
+        &self,
+        (mut locked, found): (Locked<'_>, Found),
+        hash: hashing::Hash,
+        key: &[u8],
+        (cpu, width, delta): (Option<u32>, usize, u64),
+        presence: Presence,
+    ) -> Result<u64, Reason> {
+        let slot = match found {
+            Found::Nowhere => None,
+            Found::Place(place) => Some(self.slot_of_place(hash.bucket, place)),
+            Found::Node(slot) => Some(slot),
+        };
+        let outcome = match slot {
             Some(_) if presence == Presence::Absent => Err(Reason::Exists),
-            Some(slot) => Ok(bytes::add(&self.value(slot, cpu)[0], 0, width, delta)),
+            Some(slot) => Ok(bytes::add(&self.value(slot, cpu.unwrap_or(0))[0], 0, width, delta)),
             None if presence == Presence::Present => Err(Reason::NotFound),
             None => {
                 let mut number = [0; 8];
                 bytes::narrow(delta, &mut number[..width]);
-                let value = match self.geometry.per_cpu {
-                    true => Value::OneCpu(cpu, &number[..width]),
-                    false => Value::Whole(&number[..width]),
+                let value = match cpu {
+                    Some(cpu) => Value::OneCpu(cpu, &number[..width]),
+                    None => Value::Whole(&number[..width]),
                 };
                 match self.insert(&mut locked, hash, key, value) {
                     Ok(()) => return Ok(bytes::widen(&number[..width])),
@@ -128,75 +247,8 @@ impl<'r> Hash<'r> {
                 }
             }
         };
-        // One word changed, at most, which is its own commit: the version can stay.
         self.unlock(locked);
         outcome
-    }
-
-    /// Finds a key and locks its bucket, in this order: the exchange that takes the lock checks at
-    /// the same time that nothing changed since, and its wait for the memory overlaps the find's.
-    #[inline(always)]
-    fn lock_and_find<'w>(
-        &self,
-        writer: Writer<'w>,
-        hash: hashing::Hash,
-        key: &[u8],
-    ) -> Result<(Locked<'w>, Option<Slot>), Reason>
-    where
-        'r: 'w,
-    {
-        let head = self.head(hash.bucket);
-        let intent = writer.begin(hash.bucket)?;
-        let word = head[0].load(Acquire);
-        if holder(word) == 0
-            && let Ok(found) = self.find(head, hash, key, word)
-        {
-            let taken = word | u64::from(writer.number) << 52;
-            if head[0].compare_exchange(word, taken, AcqRel, Relaxed).is_ok() {
-                // For readers that see a store to a free place: they see what freed it, too.
-                fence(Release);
-                return Ok((Locked { writer, intent, head, word, bucket: hash.bucket }, found));
-            }
-        }
-        self.wait_and_find(writer, intent, hash, key)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn wait_and_find<'w>(
-        &self,
-        writer: Writer<'w>,
-        intent: Intent,
-        hash: hashing::Hash,
-        key: &[u8],
-    ) -> Result<(Locked<'w>, Option<Slot>), Reason>
-    where
-        'r: 'w,
-    {
-        let head = self.head(hash.bucket);
-        let word = match self.owners().lock(&head[0], writer, self) {
-            Ok(word) => word,
-            Err(reason) => {
-                writer.end(intent);
-                return Err(reason);
-            }
-        };
-        fence(Release);
-        let locked = Locked { writer, intent, head, word, bucket: hash.bucket };
-        match self.find(head, hash, key, word) {
-            Ok(found) => Ok((locked, found)),
-            Err(reason) => {
-                self.unlock(locked);
-                Err(reason)
-            }
-        }
-    }
-
-    /// The place that a slot is in its bucket; nothing for a node.
-    #[inline(always)]
-    fn place_of(&self, locked: &Locked<'_>, slot: Slot) -> Option<u32> {
-        let place = slot.wrapping_sub(self.slot_of_place(locked.bucket, 0));
-        (place < PLACES as u64).then_some(place as u32)
     }
 
     /// The node that a slot is, in a bucket that is locked: its number + 1, and the link to it.
@@ -211,13 +263,6 @@ impl<'r> Hash<'r> {
         Ok((number, self.node(number)?, link))
     }
 
-    /// Releases the lock; nothing that readers compare has changed.
-    #[inline(always)]
-    fn unlock(&self, locked: Locked<'_>) {
-        locked.head[0].store(locked.word, Release);
-        locked.writer.end(locked.intent);
-    }
-
     /// Puts an entry into a slot that nobody can see yet.
     #[inline(always)]
     fn fill(&self, slot: Slot, key: &[u8], value: Value<'_>) {
@@ -226,7 +271,7 @@ impl<'r> Hash<'r> {
         }
         let value_on = |cpu| self.value(slot, cpu);
         match value {
-            Value::Whole(value) => {
+            Value::Whole(value) | Value::Beside(value) => {
                 let (key_words, value_words) = self.entry(slot, key.len(), value.len());
                 bytes::store(key_words, key);
                 bytes::store(value_words, value);
@@ -370,13 +415,26 @@ impl<'r> Hash<'r> {
         Ok(())
     }
 
-    /// Changes the value of a per-CPU entry where it is (as `pcpu_copy_value` does).
-    fn replace_in_place(&self, locked: Locked<'_>, slot: Slot, value: Value<'_>) {
+    /// Changes an entry's value where it is.
+    #[inline(always)]
+    fn replace_in_place(&self, locked: Locked<'_>, slot: Slot, key: &[u8], value: Value<'_>) {
+        match value {
+            // One word, whose store is the commit.
+            Value::Whole(value) => {
+                bytes::store(self.entry(slot, key.len(), value.len()).1, value);
+                self.unlock(locked);
+            }
+            value => self.replace_per_cpu(locked, slot, value),
+        }
+    }
+
+    /// The same per CPU (as `pcpu_copy_value` does).
+    fn replace_per_cpu(&self, locked: Locked<'_>, slot: Slot, value: Value<'_>) {
         let redo = &self.geometry.redo;
         let (cpu, value) = match value {
             Value::OneCpu(cpu, value) => (cpu, value),
             Value::AllCpus(value) if redo.cpus > 1 => (ALL_CPUS, value),
-            Value::AllCpus(value) | Value::Whole(value) => (0, value),
+            Value::AllCpus(value) | Value::Whole(value) | Value::Beside(value) => (0, value),
         };
         if value.len() <= 8 {
             bytes::store(self.value(slot, cpu), value);

@@ -32,7 +32,7 @@ impl Geometry {
             None => u64::from(jhash(key)).wrapping_mul(0x9e37_79b9_0000_0001),
             Some(seed) => fold_hash(key, seed),
         };
-        let kernel_bucket = whole as u32 & (self.kernel_buckets - 1) as u32;
+        let kernel_bucket = whole as u32 & self.kernel_mask;
         Hash {
             whole,
             kernel_bucket,
@@ -44,7 +44,7 @@ impl Geometry {
     /// usermap's bucket of a kernel bucket.
     #[inline(always)]
     pub(crate) fn bucket_of(&self, kernel_bucket: u32) -> u32 {
-        ((u64::from(kernel_bucket) * u64::from(self.buckets)) >> self.kernel_bits) as u32
+        ((u64::from(kernel_bucket) * self.bucket_scale) >> 32) as u32
     }
 }
 

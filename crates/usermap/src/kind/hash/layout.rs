@@ -77,7 +77,7 @@ impl Hash<'_> {
             seed: geometry.seed?,
             factor: geometry.seed?[1] ^ ODD,
             kernel_buckets: geometry.kernel_buckets,
-            kernel_bits: geometry.kernel_bits,
+            kernel_bits: geometry.kernel_buckets.trailing_zeros(),
             buckets: geometry.buckets,
             places: PLACES as u32,
             heads: address(geometry.heads)?,

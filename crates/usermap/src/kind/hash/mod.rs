@@ -23,8 +23,8 @@
 //!
 //! A place of a bucket holds an entry if its bit in `occupied` is set, a node if it is linked. An
 //! entry that is visible never changes, except for values that are changed in place: through
-//! pointers, by increments (one word), and per CPU (one word, or by redo). A writer locks the
-//! bucket, prepares a free place or node, and commits with one store:
+//! pointers, by increments and the host's updates (one word), and per CPU (one word, or by redo). A
+//! writer locks the bucket, prepares a free place or node, and commits with one store:
 //!
 //! | change | commit |
 //! |---|---|
@@ -45,6 +45,7 @@ mod change;
 mod check;
 mod hashing;
 mod layout;
+mod lock;
 mod mend;
 mod read;
 mod repair;
@@ -59,7 +60,7 @@ use super::{Extent, redo::Redo};
 use crate::error::Reason;
 use crate::header;
 use crate::mem::count::Count;
-use crate::mem::owner::{self, Owners, Writer};
+use crate::mem::owner::{self, Owners};
 use crate::mem::sync::AtomicU64;
 use crate::spec::Spec;
 
@@ -78,8 +79,10 @@ pub(crate) struct Geometry {
     pub(crate) value_bytes: usize,
     max_entries: u32,
     kernel_buckets: u64,
-    kernel_bits: u32,
+    kernel_mask: u32,
     buckets: u32,
+    /// usermap's buckets for every kernel bucket, times 2³².
+    bucket_scale: u64,
     nodes: u32,
     /// `None` for `ZERO_SEED`.
     seed: Option<[u64; 2]>,
@@ -154,7 +157,8 @@ impl Geometry {
             value_bytes: spec.value_bytes(cpus) as usize,
             max_entries: spec.max_entries,
             kernel_buckets,
-            kernel_bits: kernel_buckets.trailing_zeros(),
+            kernel_mask: (kernel_buckets - 1) as u32,
+            bucket_scale: buckets << (32 - kernel_buckets.trailing_zeros().min(32)),
             buckets: u32::try_from(buckets).ok()?,
             nodes: u32::try_from(nodes).ok()?,
             seed,
@@ -209,6 +213,8 @@ pub(crate) type Slot = u64;
 pub(crate) enum Value<'v> {
     /// The value of a map that is not per CPU.
     Whole(&'v [u8]),
+    /// The same from a program, whose pointers to the old value keep it (`htab_map_update_elem`).
+    Beside(&'v [u8]),
     /// All slots' values, each rounded up to 8 bytes.
     AllCpus(&'v [u8]),
     /// One slot's; a new entry's other slots become 0.
@@ -236,14 +242,4 @@ impl Presence {
             flags => Err(Reason::Flags { flags }),
         }
     }
-}
-
-/// The thread that writes, and the bucket that it has locked.
-struct Locked<'w> {
-    writer: Writer<'w>,
-    intent: owner::Intent,
-    head: &'w bucket::Head,
-    bucket: u32,
-    /// The lock word as it was when free.
-    word: u64,
 }

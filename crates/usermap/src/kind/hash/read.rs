@@ -11,6 +11,41 @@ use crate::mem::{Region, bytes};
 /// Keys whose memory is asked for at once.
 const AHEAD: usize = 32;
 
+/// One of many keys that are looked up at once: what was seen of its bucket.
+pub(crate) struct Wanted<'h, 'r> {
+    hash: &'h Hash<'r>,
+    key: &'h [u8],
+    bucket: u32,
+    /// The lock word.
+    word: u64,
+    /// The places whose tag is the key's.
+    found: u32,
+}
+
+impl Wanted<'_, '_> {
+    /// As [`Hash::get`].
+    #[inline(always)]
+    pub(crate) fn get(self, value: &mut [u8]) -> Result<bool, Reason> {
+        let Wanted { hash, key, bucket, word, mut found } = self;
+        let head = hash.head(bucket);
+        while found != 0 {
+            let slot = hash.slot_of_place(bucket, found.trailing_zeros());
+            let (key_words, value_words) = hash.entry(slot, key.len(), value.len());
+            if bytes::equal(key_words, key) {
+                bytes::load(value_words, value);
+                break;
+            }
+            found &= found - 1;
+        }
+        let chained = found == 0 && next_in_head(acquire(&head[3])) != 0;
+        fence(Acquire);
+        if chained || head[0].load(Relaxed) & PAYLOAD != word & PAYLOAD {
+            return hash.get(key, value);
+        }
+        Ok(found != 0)
+    }
+}
+
 impl<'r> Hash<'r> {
     /// Where a key is now, in a bucket whose lock word is `word`.
     #[inline(always)]
@@ -21,13 +56,8 @@ impl<'r> Hash<'r> {
         key: &[u8],
         word: u64,
     ) -> Result<Option<Slot>, Reason> {
-        let mut places = matching(head, hash.tag) & word & OCCUPIED;
-        while places != 0 {
-            let slot = self.slot_of_place(hash.bucket, places.trailing_zeros());
-            if self.has_key(slot, key) {
-                return Ok(Some(slot));
-            }
-            places &= places - 1;
+        if let Some(place) = self.find_place(head, hash, key, self.geometry.key_stride, word) {
+            return Ok(Some(self.slot_of_place(hash.bucket, place)));
         }
         if next_in_head(acquire(&head[3])) == 0 {
             return Ok(None);
@@ -35,8 +65,36 @@ impl<'r> Hash<'r> {
         self.find_node(hash, key)
     }
 
+    /// Which place of a bucket has a key. The words from one key to the next are given, so that
+    /// those that are known when compiling make straight code.
+    #[inline(always)]
+    pub(super) fn find_place(
+        &self,
+        head: &Head,
+        hash: hashing::Hash,
+        key: &[u8],
+        stride: usize,
+        word: u64,
+    ) -> Option<u32> {
+        let mut places = matching(head, hash.tag) & word & OCCUPIED;
+        while places != 0 {
+            let place = places.trailing_zeros();
+            let start =
+                self.geometry.keys + self.slot_of_place(hash.bucket, place) as usize * stride;
+            if bytes::equal(&self.words[start..start + bytes::words(key.len())], key) {
+                return Some(place);
+            }
+            places &= places - 1;
+        }
+        None
+    }
+
     #[cold]
-    fn find_node(&self, hash: hashing::Hash, key: &[u8]) -> Result<Option<Slot>, Reason> {
+    pub(super) fn find_node(
+        &self,
+        hash: hashing::Hash,
+        key: &[u8],
+    ) -> Result<Option<Slot>, Reason> {
         self.chain(hash.bucket, |_, number, word| {
             let slot = self.slot_of_node(number);
             let here =
@@ -82,19 +140,11 @@ impl<'r> Hash<'r> {
     /// Copies the value of a key out, in a map that is not per CPU; says whether there is one. Of
     /// the value's length, not the map's, so that one that is known when compiling makes straight
     /// code.
-    #[inline(always)]
-    pub(crate) fn get(&self, key: &[u8], value: &mut [u8]) -> Result<bool, Reason> {
-        self.get_hashed(self.geometry.hash(key), key, value)
-    }
-
+    ///
     /// The same as [`lookup_hashed`](Hash::lookup_hashed), written out for what is done most.
     #[inline(always)]
-    fn get_hashed(
-        &self,
-        hash: hashing::Hash,
-        key: &[u8],
-        value: &mut [u8],
-    ) -> Result<bool, Reason> {
+    pub(crate) fn get(&self, key: &[u8], value: &mut [u8]) -> Result<bool, Reason> {
+        let hash = self.geometry.hash(key);
         let head = self.head(hash.bucket);
         loop {
             let word = acquire(&head[0]);
@@ -133,47 +183,50 @@ impl<'r> Hash<'r> {
         Ok(found.is_some())
     }
 
-    /// Copies the values of many keys out; `put` gets each key's number, and where to put its
-    /// value. The memory of up to [`AHEAD`] keys is asked for before the first is needed.
+    /// Looks many keys up, of a map that is not per CPU; `put` gets each key's number, and what
+    /// copies its value out. The memory of up to [`AHEAD`] keys is asked for before the first is
+    /// needed: first of the heads, then of the entries.
     #[inline(always)]
     pub(crate) fn get_many<'k>(
         &self,
         keys: impl ExactSizeIterator<Item = &'k [u8]> + Clone,
-        mut put: impl FnMut(
-            usize,
-            &mut dyn FnMut(&mut [u8]) -> Result<bool, Reason>,
-        ) -> Result<(), Reason>,
+        value_bytes: usize,
+        mut put: impl FnMut(usize, Wanted<'_, 'r>) -> Result<(), Reason>,
     ) -> Result<(), Reason> {
-        let mut first = 0;
-        let mut rest = keys;
+        let (mut first, mut rest) = (0, keys);
         while rest.len() > 0 {
             let count = rest.len().min(AHEAD);
-            let mut hashes = [None; AHEAD];
-            for (hash, key) in hashes.iter_mut().zip(rest.clone()) {
-                let found = self.geometry.hash(key);
-                Region::prefetch(&self.head(found.bucket)[0]);
-                *hash = Some(found);
+            let (mut buckets, mut tags) = ([0; AHEAD], [0; AHEAD]);
+            for ((bucket, tag), key) in buckets.iter_mut().zip(&mut tags).zip(rest.clone()) {
+                let hash = self.geometry.hash(key);
+                (*bucket, *tag) = (hash.bucket, hash.tag);
+                Region::prefetch(&self.head(hash.bucket)[0]);
             }
-            for hash in hashes.iter().flatten() {
-                self.prefetch_entry(*hash);
+            let (mut words, mut found) = ([0; AHEAD], [0; AHEAD]);
+            let matches = words.iter_mut().zip(&mut found);
+            for ((word, found), (bucket, tag)) in matches.zip(buckets.iter().zip(&tags)).take(count)
+            {
+                let head = self.head(*bucket);
+                *word = acquire(&head[0]);
+                *found = (matching(head, *tag) & *word & OCCUPIED) as u32;
+                self.prefetch_entry(*bucket, *found, value_bytes);
             }
-            for (number, hash) in hashes.iter().flatten().take(count).enumerate() {
+            for number in 0..count {
                 let Some(key) = rest.next() else { return Ok(()) };
-                put(first + number, &mut |value| self.get_hashed(*hash, key, value))?;
+                let (bucket, word, found) = (buckets[number], words[number], found[number]);
+                put(first + number, Wanted { hash: self, key, bucket, word, found })?;
             }
             first += count;
         }
         Ok(())
     }
 
-    /// Asks for the memory of the entry that looks like a key's.
+    /// Asks for the memory of the first entry that looks like a key's.
     #[inline(always)]
-    fn prefetch_entry(&self, hash: hashing::Hash) {
-        let head = self.head(hash.bucket);
-        let places = matching(head, hash.tag) & head[0].load(Relaxed) & OCCUPIED;
+    fn prefetch_entry(&self, bucket: u32, places: u32, value_bytes: usize) {
         if places != 0 {
-            let slot = self.slot_of_place(hash.bucket, places.trailing_zeros());
-            let (key, value) = (self.key(slot), self.value(slot, 0));
+            let slot = self.slot_of_place(bucket, places.trailing_zeros());
+            let (key, value) = self.entry(slot, self.geometry.key_size, value_bytes);
             Region::prefetch(&key[0]);
             for line in value.chunks(8).take(4) {
                 Region::prefetch(&line[line.len() - 1]);

@@ -41,8 +41,12 @@ type Seen = BTreeMap<u32, Vec<u8>>;
 
 impl HashMaps {
     fn new(map_type: MapType, value_size: usize) -> HashMaps {
+        HashMaps::with_flags(map_type, value_size, map_flags::ZERO_SEED)
+    }
+
+    fn with_flags(map_type: MapType, value_size: usize, flags: u32) -> HashMaps {
         let spec = Spec::new(map_type, 4, value_size as u32, MAX_ENTRIES);
-        let spec = spec.flags(map_flags::ZERO_SEED).cpus(CPUS as u32);
+        let spec = spec.flags(flags).cpus(CPUS as u32);
         let per_cpu = map_type.is_per_cpu();
         let spec = if per_cpu { spec } else { spec.cpus(0) };
         let map = Map::create_anonymous(&spec).unwrap();
@@ -131,9 +135,9 @@ impl Subject for HashMaps {
                 hash.update(writer, &self.key(key), Value::OneCpu(cpu, &value), Presence::Any)
             }
             Delete(key) => hash.delete(writer, &self.key(key), |_, _| {}),
-            Inc(key, delta) => {
-                hash.add(writer, &self.key(key), 0, 8, delta, Presence::Any).map(|_| ())
-            }
+            Inc(key, delta) => hash
+                .add(writer, &self.key(key), self.per_cpu.then_some(0), 8, delta, Presence::Any)
+                .map(|_| ()),
         }
     }
 
@@ -290,6 +294,16 @@ fn full() {
 fn increments() {
     let maps = HashMaps::new(MapType::Hash, 8).with(insertions(0..20));
     explore("increments", &maps, &[Inc(2, 5), Inc(19, 5), Inc(20, 5), Inc(OTHER, 5), Delete(19)]);
+}
+
+#[test]
+fn words() {
+    // With a random seed values of one word are changed where they are.
+    for value_size in [8, 3] {
+        let maps = HashMaps::with_flags(MapType::Hash, value_size, 0).with(insertions(0..20));
+        let operations = [Update(2, 1), Update(19, 2), Update(20, 3), Delete(19), Insert(OTHER, 4)];
+        explore("words", &maps, &operations);
+    }
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn compete<T: Copy + Into<u64> + 'static>(
 impl Scene {
     /// An increment; gives the sum.
     fn add(&self, writer: u32, key: Key, delta: u64) -> u64 {
-        self.hash().add(self.writer(writer), &key, 0, 8, delta, Presence::Any).unwrap()
+        self.hash().add(self.writer(writer), &key, None, 8, delta, Presence::Any).unwrap()
     }
 
     /// A value of one word.
