@@ -372,7 +372,10 @@ impl Map {
     pub(crate) fn own_slot(&self) -> u32 {
         match self.cpus() {
             1 => 0,
-            slots => process::current_cpu() % slots,
+            slots => match process::current_cpu() {
+                cpu if cpu < slots => cpu,
+                cpu => cpu % slots,
+            },
         }
     }
 }

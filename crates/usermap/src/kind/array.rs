@@ -207,19 +207,34 @@ impl<'r> Array<'r> {
         width: usize,
         delta: u64,
     ) -> Result<u64, Reason> {
-        let Some(place) = self.value(index, cpu) else {
+        if index >= self.geometry.max_entries {
             return Err(self.past_the_end(index));
-        };
+        }
+        let place = &self.words[self.value_word(index, cpu)];
         let Some((number, lock)) = self.stripe(index) else {
-            return Ok(bytes::add(&place[0], 0, width, delta));
+            return Ok(bytes::add(place, 0, width, delta));
         };
         if lock.load(Acquire) & REDO == 0 {
-            return Ok(bytes::add(&place[0], 0, width, delta));
+            return Ok(bytes::add(place, 0, width, delta));
         }
-        let writer = writer()?;
+        self.add_locked(writer()?, number, place, width, delta)
+    }
+
+    /// The same while all slots are being set: after that.
+    #[cold]
+    #[inline(never)]
+    fn add_locked(
+        &self,
+        writer: Writer<'r>,
+        number: u32,
+        place: &AtomicU64,
+        width: usize,
+        delta: u64,
+    ) -> Result<u64, Reason> {
+        let lock = self.lock_word(number);
         let intent = writer.begin(number)?;
         let outcome = self.owners().lock(lock, writer, self).map(|word| {
-            let sum = bytes::add(&place[0], 0, width, delta);
+            let sum = bytes::add(place, 0, width, delta);
             lock.store(word, Release);
             sum
         });

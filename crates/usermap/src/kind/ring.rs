@@ -37,7 +37,6 @@ const STATE: usize = 8;
 #[derive(Clone, Debug)]
 pub(crate) struct Geometry {
     max_entries: u32,
-    value_words: usize,
     lifo: bool,
     rings: u32,
     control: usize,
@@ -59,7 +58,6 @@ impl Geometry {
         let words = extent.total()?;
         let geometry = Geometry {
             max_entries: spec.max_entries,
-            value_words: value_words as usize,
             lifo: spec.map_type.is_lifo(),
             rings,
             control,
@@ -86,7 +84,14 @@ struct Locked<'w> {
     word: u64,
 }
 
-impl Locked<'_> {
+impl<'w> Locked<'w> {
+    #[inline(always)]
+    fn new(writer: Writer<'w>, intent: Intent, lock: &'w AtomicU64, word: u64) -> Locked<'w> {
+        // For peeks that see a store to a place: they see the pop that freed it, too.
+        fence(Release);
+        Locked { writer, intent, lock, word }
+    }
+
     /// Releases the lock after a commit.
     #[inline(always)]
     fn changed(self) {
@@ -122,19 +127,18 @@ impl<'r> Rings<'r> {
         &self.words.as_chunks().0[self.geometry.control / CONTROL + ring as usize]
     }
 
-    /// The value at a distance from the oldest.
+    /// The value of `size` bytes at a distance from the oldest. Of the size given, so that one that
+    /// is known when compiling makes straight code.
     #[inline(always)]
-    fn value(&self, ring: u32, state: State, distance: u32) -> &'r [AtomicU64] {
-        let geometry = self.geometry;
+    fn value(&self, ring: u32, state: State, distance: u32, size: usize) -> &'r [AtomicU64] {
+        let (geometry, value_words) = (self.geometry, bytes::words(size));
         let places = u64::from(geometry.max_entries) + 1;
         let mut index = state.oldest + u64::from(distance);
         if index >= places {
             index -= places;
         }
-        let start = geometry.values
-            + ring as usize * geometry.plane
-            + index as usize * geometry.value_words;
-        &self.words[start..start + geometry.value_words]
+        let start = geometry.values + ring as usize * geometry.plane + index as usize * value_words;
+        &self.words[start..start + value_words]
     }
 
     #[inline(always)]
@@ -171,8 +175,26 @@ impl<'r> Rings<'r> {
         self.geometry.rings
     }
 
-    /// Locks a ring; gives what releases it.
+    /// Locks a ring if nobody has it.
     #[inline(always)]
+    fn try_lock<'w>(&self, writer: Writer<'w>, ring: u32) -> Option<Locked<'w>>
+    where
+        'r: 'w,
+    {
+        let intent = writer.begin(ring).ok()?;
+        let lock = &self.control(ring)[0];
+        match self.owners().try_lock(lock, writer) {
+            Some(word) => Some(Locked::new(writer, intent, lock, word)),
+            None => {
+                writer.end(intent);
+                None
+            }
+        }
+    }
+
+    /// Locks a ring, with a wait for others.
+    #[cold]
+    #[inline(never)]
     fn lock<'w>(&self, writer: Writer<'w>, ring: u32) -> Result<Locked<'w>, Reason>
     where
         'r: 'w,
@@ -180,11 +202,7 @@ impl<'r> Rings<'r> {
         let intent = writer.begin(ring)?;
         let lock = &self.control(ring)[0];
         match self.owners().lock(lock, writer, self) {
-            Ok(word) => {
-                // For peeks that see a store to a place: they see the pop that freed it, too.
-                fence(Release);
-                Ok(Locked { writer, intent, lock, word })
-            }
+            Ok(word) => Ok(Locked::new(writer, intent, lock, word)),
             Err(reason) => {
                 writer.end(intent);
                 Err(reason)
@@ -201,14 +219,27 @@ impl<'r> Rings<'r> {
         value: &[u8],
         replace: bool,
     ) -> Result<(), Reason> {
-        let locked = self.lock(writer, ring)?;
+        match self.try_lock(writer, ring) {
+            Some(locked) => self.push_locked(locked, ring, value, replace),
+            None => self.push_locked(self.lock(writer, ring)?, ring, value, replace),
+        }
+    }
+
+    #[inline(always)]
+    fn push_locked(
+        &self,
+        locked: Locked<'_>,
+        ring: u32,
+        value: &[u8],
+        replace: bool,
+    ) -> Result<(), Reason> {
         let max_entries = self.geometry.max_entries;
         let mut state = match self.state(ring) {
             Ok(state) if state.len < max_entries || replace => state,
             Ok(_) => return locked.unchanged(Reason::Full { max_entries }),
             Err(reason) => return locked.unchanged(reason),
         };
-        bytes::store(self.value(ring, state, state.len), value);
+        bytes::store(self.value(ring, state, state.len, value.len()), value);
         if state.len >= max_entries {
             state = self.without_oldest(state);
         }
@@ -217,13 +248,13 @@ impl<'r> Rings<'r> {
         Ok(())
     }
 
-    /// Which value is next to be popped.
+    /// Which value, of `size` bytes, is next to be popped.
     #[inline(always)]
-    fn next(&self, ring: u32, state: State) -> Result<&'r [AtomicU64], Reason> {
+    fn next(&self, ring: u32, state: State, size: usize) -> Result<&'r [AtomicU64], Reason> {
         match state.len {
             0 => Err(Reason::NotFound),
-            len if self.geometry.lifo => Ok(self.value(ring, state, len - 1)),
-            _ => Ok(self.value(ring, state, 0)),
+            len if self.geometry.lifo => Ok(self.value(ring, state, len - 1, size)),
+            _ => Ok(self.value(ring, state, 0, size)),
         }
     }
 
@@ -239,8 +270,16 @@ impl<'r> Rings<'r> {
         if self.state(ring)?.len == 0 {
             return Err(Reason::NotFound);
         }
-        let locked = self.lock(writer, ring)?;
-        let next = self.state(ring).and_then(|state| Ok((state, self.next(ring, state)?)));
+        match self.try_lock(writer, ring) {
+            Some(locked) => self.pop_locked(locked, ring, value),
+            None => self.pop_locked(self.lock(writer, ring)?, ring, value),
+        }
+    }
+
+    #[inline(always)]
+    fn pop_locked(&self, locked: Locked<'_>, ring: u32, value: &mut [u8]) -> Result<(), Reason> {
+        let next = self.state(ring);
+        let next = next.and_then(|state| Ok((state, self.next(ring, state, value.len())?)));
         let (state, next) = match next {
             Ok(next) => next,
             Err(reason) => return locked.unchanged(reason),
@@ -263,7 +302,7 @@ impl<'r> Rings<'r> {
             let word = acquire(lock);
             let copied = self
                 .state(ring)
-                .and_then(|state| self.next(ring, state))
+                .and_then(|state| self.next(ring, state, value.len()))
                 .map(|words| bytes::load(words, value));
             fence(Acquire);
             if lock.load(Relaxed) & PAYLOAD == word & PAYLOAD {
@@ -287,7 +326,7 @@ impl Rings<'_> {
         let state = self.state(ring).unwrap();
         let load = |distance| {
             let mut value = vec![0; size];
-            bytes::load(self.value(ring, state, distance), &mut value);
+            bytes::load(self.value(ring, state, distance, size), &mut value);
             value
         };
         (0..state.len).map(load).collect()

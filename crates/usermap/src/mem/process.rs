@@ -267,10 +267,49 @@ pub(crate) fn current_cpu() -> u32 {
     return thread_number();
     #[cfg(not(any(miri, loom)))]
     {
+        if let Some(cpu) = registered_cpu() {
+            return cpu;
+        }
         // SAFETY: the call takes nothing and only reads.
         let cpu = unsafe { libc::sched_getcpu() };
         u32::try_from(cpu).unwrap_or(0)
     }
+}
+
+/// The CPU from where the kernel writes it for each thread that glibc has registered for restartable
+/// sequences (rseq(2)); nothing elsewhere.
+#[cfg(all(target_arch = "x86_64", target_env = "gnu", not(any(miri, loom))))]
+#[inline(always)]
+fn registered_cpu() -> Option<u32> {
+    static OFFSET: OnceLock<Option<isize>> = OnceLock::new();
+    #[cold]
+    fn find() -> Option<isize> {
+        // SAFETY: the names are C strings; glibc's variables of these names have these types and
+        // are never written after the program's start.
+        unsafe {
+            let size = libc::dlsym(libc::RTLD_DEFAULT, c"__rseq_size".as_ptr()).cast::<u32>();
+            let offset = libc::dlsym(libc::RTLD_DEFAULT, c"__rseq_offset".as_ptr()).cast::<isize>();
+            (!size.is_null() && *size > 0 && !offset.is_null()).then(|| *offset)
+        }
+    }
+    let offset = (*OFFSET.get_or_init(find))?;
+    let cpu: i32;
+    // SAFETY: glibc says that a thread's `struct rseq` is that far from its thread pointer; its
+    // field `cpu_id` is at byte 4, and negative unless the thread is registered.
+    unsafe {
+        core::arch::asm!(
+            "mov {cpu:e}, dword ptr fs:[{offset} + 4]",
+            cpu = out(reg) cpu,
+            offset = in(reg) offset,
+            options(nostack, preserves_flags, readonly),
+        );
+    }
+    u32::try_from(cpu).ok()
+}
+
+#[cfg(not(any(all(target_arch = "x86_64", target_env = "gnu"), miri, loom)))]
+fn registered_cpu() -> Option<u32> {
+    None
 }
 
 /// CPUs that the machine can have, as the kernel counts them for per-CPU maps

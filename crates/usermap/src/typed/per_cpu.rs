@@ -5,7 +5,8 @@ use super::number::sum;
 use super::{Number, Plain, checked, common};
 use crate::abi::{BPF_ANY, MapType};
 use crate::error::{Reason, Result};
-use crate::map::Map;
+use crate::kind::hash::Presence;
+use crate::map::{Map, View};
 use crate::spec::Spec;
 use core::marker::PhantomData;
 use core::ops::Deref;
@@ -186,7 +187,17 @@ impl<K: Plain, V: Plain> PerCpuHashMap<K, V> {
     where
         V: Number,
     {
-        self.map.inc(key.as_bytes(), delta.to_bits(), BPF_ANY)
+        let add = || {
+            self.map.may_write()?;
+            let View::Hash(hash) = self.map.inner.view() else {
+                // The kind was checked when this was made.
+                return Err(Reason::Invalid("not a hash"));
+            };
+            let (writer, cpu) = (self.map.inner.writer()?, self.map.own_slot());
+            let (key, width) = (key.as_bytes(), size_of::<V>());
+            hash.add(writer, key, Some(cpu), width, delta.to_bits(), Presence::Any)
+        };
+        add().map(drop).map_err(|reason| self.map.error("inc", reason))
     }
 
     /// Every entry with its values, as [`Map::for_each`]; copied at once.
@@ -293,7 +304,16 @@ impl<V: Plain> PerCpuArray<V> {
     where
         V: Number,
     {
-        self.map.inc(&index.to_ne_bytes(), delta.to_bits(), BPF_ANY)
+        let add = || {
+            self.map.may_write()?;
+            let View::Array(array) = self.map.inner.view() else {
+                // The kind was checked when this was made.
+                return Err(Reason::Invalid("not an array"));
+            };
+            let (cpu, width) = (self.map.own_slot(), size_of::<V>());
+            array.add(|| self.map.inner.writer(), index, cpu, width, delta.to_bits())
+        };
+        add().map(drop).map_err(|reason| self.map.error("inc", reason))
     }
 
     /// The values at every index, in order.
