@@ -429,7 +429,7 @@ pub(crate) struct Patience {
 }
 
 /// How often to spin before the CPU is given away.
-const SPINS: u32 = 16;
+const SPINS: u32 = 12;
 
 /// After this many looks in a row a lock without a holder is damage.
 const STRANGE: u32 = 16;
@@ -452,7 +452,7 @@ impl Patience {
         self.turns += 1;
         // Longer each time: those who wait shall not take the line from who has the lock.
         if self.turns < SPINS {
-            for _ in 0..1 << self.turns.min(6) {
+            for _ in 0..1 << (self.turns + 2).min(8) {
                 spin_loop();
             }
             return Ok(false);
