@@ -108,6 +108,18 @@ pub(crate) fn is_logged() -> bool {
     *LOGGED.get_or_init(|| std::env::var_os("USERMAP_LOG").is_some_and(|set| set != "0"))
 }
 
+/// Tells something, if calls are told: each of its lines.
+pub(crate) fn tell(text: &str) {
+    if is_logged() {
+        let lines: String = text.lines().map(|line| format!("usermap: {line}\n")).collect();
+        write_out(&lines);
+    }
+}
+
+fn write_out(lines: &str) {
+    let _ = crate::foreign::number::with(2, |stderr| rustix::io::write(stderr, lines.as_bytes()));
+}
+
 /// One write, so that lines of several threads stay whole.
 fn log(number: u32, attr: u64, size: u32, answer: &Result<i32>) {
     let mut line = format!("usermap: {}", name(number));
@@ -121,7 +133,7 @@ fn log(number: u32, attr: u64, size: u32, answer: &Result<i32>) {
         Ok(value) => writeln!(line, " = {value}"),
         Err(error) => writeln!(line, " = -{}: {error}", error.errno()),
     };
-    let _ = crate::foreign::number::with(2, |stderr| rustix::io::write(stderr, line.as_bytes()));
+    write_out(&line);
 }
 
 fn operands(line: &mut String, number: u32, attr: &[u8]) -> std::fmt::Result {

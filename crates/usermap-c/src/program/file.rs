@@ -16,6 +16,7 @@
 use super::attr::{set_word, word};
 use super::{Program, records};
 use crate::registry::{self, Kind};
+use crate::seam;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::OFlags;
 use rustix::io::{Errno, Result};
@@ -147,6 +148,14 @@ impl Source {
     }
 }
 
+/// How programs are loaded: what they print is told.
+pub(super) fn options() -> Options {
+    match seam::is_logged() {
+        true => Options::new().trace(seam::tell),
+        false => Options::new(),
+    }
+}
+
 fn no_map(id: i32) -> Error {
     Error::Unknown { kind: "map", name: format!("of id {id}"), known: Vec::new() }
 }
@@ -185,7 +194,7 @@ impl Program {
         let (mut source, id) = Source::from_bytes(&read_all(file.as_fd())?)?;
         let maps: Vec<Map> = source.maps.iter().filter_map(|id| map_by_id(*id)).collect();
         let known = |id| maps.iter().find(|map| map.info().id == id).cloned();
-        let program = source.raw(known).and_then(|raw| raw.load(&Options::new())).ok()?;
+        let program = source.raw(known).and_then(|raw| raw.load(&options())).ok()?;
         source.maps.clear();
         Some(Program { id, source, maps: Mutex::new(maps), program, file })
     }

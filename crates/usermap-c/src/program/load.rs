@@ -8,17 +8,18 @@
 //! signature_size; s32 keyring_id; }
 
 use super::attr::Attr;
-use super::file::Source;
+use super::file::{Source, options};
 use super::log::Log;
 use super::{Program, install, license, records};
 use crate::descriptor::{self, Object};
+use crate::seam;
 use sha2::{Digest, Sha256};
 use usermap::abi::{command, errno};
 use usermap::command::BadFd;
 use usermap::{Map, Result};
 use usermap_vm::btf::Btf;
 use usermap_vm::instruction::{Instruction, opcode, pseudo};
-use usermap_vm::{Error, MapReference, Options, ProgramType, Raw, helper_name, rename_maps};
+use usermap_vm::{Error, MapReference, ProgramType, Raw, helper_name, rename_maps};
 
 /// Instructions that a program may have (`BPF_COMPLEXITY_LIMIT_INSNS`).
 const MOST_INSTRUCTIONS: u32 = 1_000_000;
@@ -70,6 +71,9 @@ pub(super) fn load(attr: &Attr) -> Result<i32> {
             "processed {count} insns (limit {MOST_INSTRUCTIONS}) max_states_per_insn 0 total_states 0 \
              peak_states 0 mark_read 0"
         ));
+    }
+    if checked.is_err() {
+        seam::tell(log.text());
     }
     log.finish(attr)?;
     let program = checked?;
@@ -273,7 +277,7 @@ fn translate(
         log.line("cannot call GPL-restricted function from non-GPL compatible program");
         return Err(attr.invalid("a helper for GPL-compatible programs only"));
     }
-    raw.load(&Options::new()).map_err(|error| {
+    raw.load(&options()).map_err(|error| {
         log.line(&error.to_string());
         // What loaders look for to tell which helpers there are.
         for helper in helpers(source).filter(|_| matches!(error, Error::Unsupported { .. })) {

@@ -37,6 +37,11 @@ impl Log {
         self.text.push('\n');
     }
 
+    /// What was said.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Gives the caller what was said; ENOSPC if that was more than the log holds.
     pub(super) fn finish(&self, attr: &Attr) -> Result<()> {
         let said = self.text.len() + 1;
