@@ -129,3 +129,33 @@ fn header() {
         }
     }
 }
+
+/// What the header declares is there, and what is there is declared: in `usermap.h`, with libbpf's
+/// functions, or in libbpf's headers for those that came after the oldest version supported.
+#[test]
+fn header_and_library_agree() {
+    const LATER: [&str; 2] = ["bpf_map_get_info_by_fd", "bpf_obj_pin_opts"];
+    let library = library().join("libusermap_c.so");
+    let Ok(nm) = Command::new("nm").args(["-D", "--defined-only"]).arg(library).output() else {
+        assert!(std::env::var_os("USERMAP_REQUIRE_KERNEL").is_none(), "nm is needed");
+        eprintln!("skipped: there is no nm");
+        return;
+    };
+    let own = |name: &&str| {
+        ["usermap_", "bpf_map_", "bpf_obj_", "libbpf_"].iter().any(|p| name.starts_with(p))
+    };
+    let symbols = String::from_utf8(nm.stdout).expect("names");
+    let mut exported: Vec<_> =
+        symbols.lines().filter_map(|line| line.split_whitespace().nth(2)).filter(own).collect();
+    exported.retain(|name| !LATER.contains(name));
+    let header = std::fs::read_to_string(root().join("../../include/usermap.h")).expect("header");
+    let mut declared: Vec<_> = header
+        .lines()
+        .filter_map(|line| line.strip_prefix("int64_t ").or_else(|| line.strip_prefix("int ")))
+        .filter_map(|line| line.split('(').next())
+        .collect();
+    exported.sort_unstable();
+    declared.sort_unstable();
+    assert_eq!(exported, declared);
+    assert!(declared.len() > 40);
+}
