@@ -91,6 +91,36 @@ fn element(fd: c_int, key: *const c_void, value: *const c_void, flags: u64) -> A
     Attr::new().u32(0, fd as u32).pointer(8, key).pointer(16, value).u64(24, flags)
 }
 
+#[inline]
+fn look_up(
+    fd: c_int,
+    key: *const c_void,
+    value: *mut c_void,
+    flags: u64,
+) -> Result<Result<(), Straight>, BadFd> {
+    descriptor::with_map(fd, |map| {
+        with_entry(map, key, |key, own| {
+            map.lookup(key, own, flags)?;
+            Ok(memory::write(value as u64, own)?)
+        })
+    })
+}
+
+#[inline]
+fn set(
+    fd: c_int,
+    key: *const c_void,
+    value: *const c_void,
+    flags: u64,
+) -> Result<Result<(), Straight>, BadFd> {
+    descriptor::with_map(fd, |map| {
+        with_entry(map, key, |key, own| {
+            memory::read(value as u64, own)?;
+            Ok(map.update(key, own, flags)?)
+        })
+    })
+}
+
 /// `bpf_map_lookup_elem` of `bpf/bpf.h`
 #[unsafe(no_mangle)]
 pub extern "C" fn bpf_map_lookup_elem(fd: c_int, key: *const c_void, value: *mut c_void) -> c_int {
@@ -105,12 +135,7 @@ pub extern "C" fn bpf_map_lookup_elem_flags(
     value: *mut c_void,
     flags: u64,
 ) -> c_int {
-    let straight = descriptor::with_map(fd, |map| {
-        with_entry(map, key, |key, own| {
-            map.lookup(key, own, flags)?;
-            Ok(memory::write(value as u64, own)?)
-        })
-    });
+    let straight = look_up(fd, key, value, flags);
     either(straight, || element(fd, key, value, flags).call(command::MAP_LOOKUP_ELEM))
 }
 
@@ -122,12 +147,7 @@ pub extern "C" fn bpf_map_update_elem(
     value: *const c_void,
     flags: u64,
 ) -> c_int {
-    let straight = descriptor::with_map(fd, |map| {
-        with_entry(map, key, |key, own| {
-            memory::read(value as u64, own)?;
-            Ok(map.update(key, own, flags)?)
-        })
-    });
+    let straight = set(fd, key, value, flags);
     either(straight, || element(fd, key, value, flags).call(command::MAP_UPDATE_ELEM))
 }
 
@@ -205,4 +225,33 @@ pub extern "C" fn bpf_map_get_next_key(
         })
     });
     either(straight, || element(fd, key, next_key, 0).call(command::MAP_GET_NEXT_KEY))
+}
+
+/// bpf(2) on one element, straight to the map if the attribute has nothing unusual; or `None`, and
+/// nothing was done.
+pub(crate) fn by_attribute(number: u32, address: u64, size: u32) -> Option<Result<i32, i32>> {
+    if !matches!(number, command::MAP_LOOKUP_ELEM | command::MAP_UPDATE_ELEM)
+        || !(32..=168).contains(&size)
+    {
+        return None;
+    }
+    // struct { u32 map_fd; u64 key, value, flags; }, and zeros.
+    let mut attr = [0; 168 / 8];
+    let words = size as usize / 8;
+    memory::read_words(address, &mut attr[..words]).ok()?;
+    let [fd, key, value, flags, rest @ ..] = attr;
+    if !size.is_multiple_of(8) || fd >> 32 != 0 || rest.iter().fold(0, |any, word| any | word) != 0
+    {
+        return None;
+    }
+    let (key, value) = (key as *const c_void, value as *mut c_void);
+    let straight = match number {
+        command::MAP_LOOKUP_ELEM => look_up(fd as c_int, key, value, flags),
+        _ => set(fd as c_int, key, value, flags),
+    };
+    match straight {
+        Ok(Ok(())) => Some(Ok(0)),
+        Ok(Err(Straight::Failed(errno))) => Some(Err(errno)),
+        Ok(Err(Straight::Unusual)) | Err(_) => None,
+    }
 }

@@ -9,9 +9,8 @@
 //! These functions may be called at any time: by the loader, in signal handlers, after a fork. What
 //! is not usermap's goes straight to the kernel, without a lock and without taking memory.
 
-use super::element::{bpf_map_lookup_elem_flags, bpf_map_update_elem};
 use super::system::{call, set_errno};
-use super::{mappings, memory};
+use super::{element, mappings};
 use crate::seam;
 use libc::{c_int, c_long, c_void, off_t, size_t};
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
@@ -112,42 +111,13 @@ fn result(value: i64) -> c_long {
 
 #[inline]
 fn bpf(command: u32, attr: u64, size: u32) -> c_long {
-    let mode = mode();
-    if mode != Mode::Linked
-        && !seam::is_logged()
-        && let Some(answer) = element(command, attr, size)
+    // What programs do most, if nothing about it is unusual and nobody wants to read of it.
+    if !seam::is_logged()
+        && let Some(answer) = element::by_attribute(command, attr, size)
     {
-        return answer;
+        return answer.map_or_else(|errno| result((-errno).into()), c_long::from);
     }
-    any(mode, command, attr, size)
-}
-
-/// What programs do most, without a detour: a lookup or an update with a whole attribute. Everything
-/// unusual is left to [`any`].
-#[inline]
-fn element(command: u32, attr: u64, size: u32) -> Option<c_long> {
-    /// struct { u32 map_fd; u64 key, value, flags; } in an attribute of other commands' size.
-    const FIELDS: usize = 4;
-    const WORDS: usize = ATTR_BYTES / 8;
-    let call = match command {
-        command::MAP_LOOKUP_ELEM => |fd, key: u64, value: u64, flags| {
-            bpf_map_lookup_elem_flags(fd, key as *const c_void, value as *mut c_void, flags)
-        },
-        command::MAP_UPDATE_ELEM => |fd, key: u64, value: u64, flags| {
-            bpf_map_update_elem(fd, key as *const c_void, value as *const c_void, flags)
-        },
-        _ => return None,
-    };
-    let mut words = [0_u64; WORDS];
-    // SAFETY: words are bytes, too.
-    let bytes = unsafe { words.as_mut_slice().align_to_mut::<u8>().1 };
-    let given = bytes.get_mut(..size as usize).filter(|given| given.len() >= FIELDS * 8)?;
-    memory::read(attr, given).ok()?;
-    if words[FIELDS..].iter().fold(0, |all, word| all | word) != 0 {
-        return None;
-    }
-    let [fd, key, value, flags] = *words.first_chunk::<FIELDS>()?;
-    Some(if call(fd as i32, key, value, flags) < 0 { -1 } else { 0 })
+    any(mode(), command, attr, size)
 }
 
 fn any(mode: Mode, command: u32, attr: u64, size: u32) -> c_long {

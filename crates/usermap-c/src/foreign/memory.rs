@@ -25,6 +25,19 @@ pub fn read(address: u64, bytes: &mut [u8]) -> Result<(), Fault> {
     unsafe { copy(bytes.as_mut_ptr(), address as *const u8, bytes.len()) }
 }
 
+/// Reads words of the caller's memory, at any address.
+///
+/// ```
+/// let mut words = [0];
+/// usermap_c::foreign::memory::read_words(&raw const *&[7_u64, 8] as u64, &mut words).unwrap();
+/// assert_eq!(words, [7]);
+/// ```
+#[inline]
+pub fn read_words(address: u64, words: &mut [u64]) -> Result<(), Fault> {
+    // SAFETY: as above; words may be any bytes.
+    unsafe { copy(words.as_mut_ptr().cast(), address as *const u8, size_of_val(words)) }
+}
+
 /// Writes the caller's memory. [`read`] has an example.
 ///
 /// What is at the address is for the caller of the C function to know, as it is for bpf(2): its
