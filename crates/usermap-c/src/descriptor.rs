@@ -65,7 +65,7 @@ pub fn get(fd: i32) -> Result<Object, BadFd> {
 }
 
 /// Uses the object behind a descriptor where it is.
-#[inline]
+#[inline(always)]
 fn read<R>(fd: i32, using: impl FnOnce(&Object) -> R) -> Result<R, BadFd> {
     let mut using = Some(using);
     let known = TABLE.read(fd as usize, |entry| using.take().map(|using| using(&entry.object)));
@@ -84,7 +84,7 @@ fn read<R>(fd: i32, using: impl FnOnce(&Object) -> R) -> Result<R, BadFd> {
 /// # Errors
 ///
 /// As [`map`].
-#[inline]
+#[inline(always)]
 pub fn with_map<R>(fd: i32, using: impl FnOnce(&Map) -> R) -> Result<R, BadFd> {
     read(fd, |object| match object {
         Object::Map(map) => Ok(using(map)),

@@ -37,7 +37,7 @@ impl From<usermap::Error> for Straight {
 }
 
 /// Goes the straight way, or else the other one.
-#[inline]
+#[inline(always)]
 fn either(
     straight: Result<Result<(), Straight>, BadFd>,
     otherwise: impl FnOnce() -> Result<i32, i32>,
@@ -50,19 +50,24 @@ fn either(
 }
 
 /// Runs with a buffer of this size.
-#[inline]
+#[inline(always)]
 pub(super) fn with_buffer<R>(bytes: usize, run: impl FnOnce(&mut [u8]) -> R) -> R {
     if let Some(buffer) = [0; 64].get_mut(..bytes) {
         return run(buffer);
     }
-    if let Some(buffer) = [0; 512].get_mut(..bytes) {
-        return run(buffer);
+    with_large_buffer(bytes, run)
+}
+
+#[inline(never)]
+fn with_large_buffer<R>(bytes: usize, run: impl FnOnce(&mut [u8]) -> R) -> R {
+    match [0; 512].get_mut(..bytes) {
+        Some(buffer) => run(buffer),
+        None => run(&mut vec![0; bytes]),
     }
-    run(&mut vec![0; bytes])
 }
 
 /// Runs with a copy of the caller's key and room for a value.
-#[inline]
+#[inline(always)]
 fn with_entry(
     map: &Map,
     key: *const c_void,
@@ -76,7 +81,7 @@ fn with_entry(
     })
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn read_key(key: *const c_void, own: &mut [u8]) -> Result<(), Straight> {
     match own.is_empty() {
         // That is for maps without keys, which want no pointer to one.
@@ -91,7 +96,7 @@ fn element(fd: c_int, key: *const c_void, value: *const c_void, flags: u64) -> A
     Attr::new().u32(0, fd as u32).pointer(8, key).pointer(16, value).u64(24, flags)
 }
 
-#[inline]
+#[inline(always)]
 fn look_up(
     fd: c_int,
     key: *const c_void,
@@ -106,7 +111,7 @@ fn look_up(
     })
 }
 
-#[inline]
+#[inline(always)]
 fn set(
     fd: c_int,
     key: *const c_void,
@@ -236,12 +241,10 @@ pub(crate) fn by_attribute(number: u32, address: u64, size: u32) -> Option<Resul
         return None;
     }
     // struct { u32 map_fd; u64 key, value, flags; }, and zeros.
-    let mut attr = [0; 168 / 8];
-    let words = size as usize / 8;
-    memory::read_words(address, &mut attr[..words]).ok()?;
-    let [fd, key, value, flags, rest @ ..] = attr;
-    if !size.is_multiple_of(8) || fd >> 32 != 0 || rest.iter().fold(0, |any, word| any | word) != 0
-    {
+    let mut attr = [0; 4];
+    memory::read_words(address, &mut attr).ok()?;
+    let [fd, key, value, flags] = attr;
+    if fd >> 32 != 0 || size > 32 && !is_zero(address + 32, size - 32) {
         return None;
     }
     let (key, value) = (key as *const c_void, value as *mut c_void);
@@ -254,4 +257,11 @@ pub(crate) fn by_attribute(number: u32, address: u64, size: u32) -> Option<Resul
         Ok(Err(Straight::Failed(errno))) => Some(Err(errno)),
         Ok(Err(Straight::Unusual)) | Err(_) => None,
     }
+}
+
+/// Whether these bytes of the caller's, 136 at most, are there and zero.
+fn is_zero(address: u64, bytes: u32) -> bool {
+    let mut rest = [0; 136];
+    let rest = &mut rest[..bytes as usize];
+    memory::read(address, rest).is_ok() && rest.iter().fold(0, |any, byte| any | byte) == 0
 }

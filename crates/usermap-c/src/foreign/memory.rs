@@ -19,7 +19,7 @@ use usermap::command::Fault;
 /// assert_eq!(number, 0);
 /// assert!(read(8, &mut bytes).is_err());
 /// ```
-#[inline]
+#[inline(always)]
 pub fn read(address: u64, bytes: &mut [u8]) -> Result<(), Fault> {
     // SAFETY: the target is `bytes`; the source is read by the guarded routine, whatever is there.
     unsafe { copy(bytes.as_mut_ptr(), address as *const u8, bytes.len()) }
@@ -42,7 +42,7 @@ pub fn read_words(address: u64, words: &mut [u64]) -> Result<(), Fault> {
 ///
 /// What is at the address is for the caller of the C function to know, as it is for bpf(2): its
 /// contract is that this memory is its own, and not that of a Rust value.
-#[inline]
+#[inline(always)]
 pub fn write(address: u64, bytes: &[u8]) -> Result<(), Fault> {
     // SAFETY: the source is `bytes`; the target is what C's caller said may be written.
     unsafe { copy(address as *mut u8, bytes.as_ptr(), bytes.len()) }
@@ -130,7 +130,7 @@ mod machine {
     ///
     /// One of the two is the caller's own memory, of this length; the other may be anything, but
     /// nothing that Rust has references to.
-    #[inline]
+    #[inline(always)]
     pub(super) unsafe fn copy(
         target: *mut u8,
         source: *const u8,
@@ -150,7 +150,7 @@ mod machine {
     static BEFORE: OnceLock<[libc::sigaction; SIGNALS.len()]> = OnceLock::new();
 
     /// Handles the signals from now on, once a process.
-    #[inline]
+    #[inline(always)]
     pub fn install() {
         BEFORE.get_or_init(|| {
             SIGNALS.map(|signal| {

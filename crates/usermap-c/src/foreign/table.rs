@@ -87,7 +87,7 @@ impl<T: Send + Sync + 'static> Table<T> {
     }
 
     /// Uses the value of a number; it is not dropped before `using` ends.
-    #[inline]
+    #[inline(always)]
     pub fn read<R>(&self, number: usize, using: impl FnOnce(&T) -> R) -> Found<R> {
         let Some(slot) = self.slot(number) else { return Found::Nothing };
         let mut node = slot.load(Acquire);
@@ -175,7 +175,7 @@ impl<T: Send + Sync + 'static> Table<T> {
         self.end.load(Acquire)
     }
 
-    #[inline]
+    #[inline(always)]
     fn slot(&self, number: usize) -> Option<&AtomicPtr<Node<T>>> {
         let chunk = self.chunks.get(number / CHUNK)?.load(Acquire);
         // SAFETY: a chunk is whole before it is published here, and is never freed.
@@ -293,7 +293,7 @@ struct Reading {
 }
 
 impl Reading {
-    #[inline]
+    #[inline(always)]
     fn begin() -> Reading {
         match NonNull::new(OWN.get().cast_mut()) {
             // SAFETY: records are never freed.
@@ -328,7 +328,7 @@ impl Reading {
     }
 
     /// Says that this node is used, to be seen before what the thread reads next.
-    #[inline]
+    #[inline(always)]
     fn names(&self, node: *mut ()) {
         self.record().node.store(node, Release);
         fence_of_reader();
@@ -336,7 +336,7 @@ impl Reading {
 }
 
 /// Orders a store to a record before the load that follows.
-#[inline]
+#[inline(always)]
 fn fence_of_reader() {
     if ASYMMETRIC.load(Relaxed) {
         compiler_fence(SeqCst);
@@ -346,7 +346,7 @@ fn fence_of_reader() {
 }
 
 impl Drop for Reading {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         self.record().node.store(ptr::null_mut(), Release);
         // What follows (whether there is something to free) is read after this.
