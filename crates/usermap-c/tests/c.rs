@@ -54,63 +54,66 @@ fn text(output: &Output) -> String {
 
 const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-Werror", "-pthread"];
 
-/// Compiles a program, links it with the shared library and with the static one, and runs both.
-fn run(source: &str, compiler: &str, options: &[&str]) {
-    let folder = Folder::new(&source.replace('.', "-"));
+/// Which of the library's forms a program is linked with.
+#[derive(Clone, Copy)]
+enum Way {
+    Shared,
+    Static,
+}
+
+/// Compiles a program, links it with the shared library or the static one, and runs it.
+fn run(source: &str, compiler: &str, options: &[&str], way: Way) {
+    let folder = Folder::new(&format!("{}-{}", source.replace('.', "-"), options.len()));
     let source = root().join("tests/c").join(source);
     let include = format!("-I{}", root().join("../../include").display());
     let library = library();
     let archive = library.join("libusermap_c.a");
     let shared = library.join("libusermap_c.so");
     let rpath = format!("-Wl,-rpath,{}", library.display());
-    for (way, link) in [
-        ("shared", vec![shared.to_str().unwrap(), &rpath]),
-        ("static", vec![archive.to_str().unwrap(), "-lgcc_s", "-lm", "-ldl"]),
-    ] {
-        let program = folder.0.join(way);
-        let mut arguments = options.to_vec();
-        arguments.extend(WARNINGS);
-        arguments.extend([&include, source.to_str().unwrap(), "-o", program.to_str().unwrap()]);
-        arguments.extend(link);
-        if compile(compiler, &arguments).is_none() {
-            return;
-        }
-        let maps = folder.0.join(format!("{way}-maps"));
-        std::fs::create_dir(&maps).expect("a folder");
-        let output = Command::new(&program)
-            .arg(&maps)
-            .env("USERMAP_DIR", &maps)
-            .env("LD_LIBRARY_PATH", "")
-            .output()
-            .expect("the program");
-        assert!(output.status.success(), "{}, {way}: {}", source.display(), text(&output));
-        assert_eq!(output.stdout, b"ok\n", "{way}");
+    let link = match way {
+        Way::Shared => vec![shared.to_str().unwrap(), &rpath],
+        Way::Static => vec![archive.to_str().unwrap(), "-lgcc_s", "-lm", "-ldl"],
+    };
+    let program = folder.0.join("program");
+    let mut arguments = options.to_vec();
+    arguments.extend(WARNINGS);
+    arguments.extend([&include, source.to_str().unwrap(), "-o", program.to_str().unwrap()]);
+    arguments.extend(link);
+    if compile(compiler, &arguments).is_none() {
+        return;
     }
+    let output = Command::new(&program)
+        .arg(&folder.0)
+        .env("USERMAP_DIR", &folder.0)
+        .output()
+        .expect("the program");
+    assert!(output.status.success(), "{}: {}", source.display(), text(&output));
+    assert_eq!(output.stdout, b"ok\n");
 }
 
 #[test]
 fn functions_of_libbpf() {
-    run("libbpf.c", "cc", &["-std=gnu11"]);
+    run("libbpf.c", "cc", &["-std=gnu11"], Way::Shared);
 }
 
 #[test]
 fn functions_of_libbpf_without_its_header() {
-    run("libbpf.c", "cc", &["-std=gnu11", "-DUSERMAP_WITHOUT_LIBBPF"]);
+    run("libbpf.c", "cc", &["-std=gnu11", "-DUSERMAP_WITHOUT_LIBBPF"], Way::Static);
 }
 
 #[test]
 fn functions_of_its_own() {
-    run("own.c", "cc", &["-std=gnu11"]);
+    run("own.c", "cc", &["-std=gnu11"], Way::Shared);
 }
 
 #[test]
 fn descriptors() {
-    run("descriptors.c", "cc", &["-std=gnu11"]);
+    run("descriptors.c", "cc", &["-std=gnu11"], Way::Shared);
 }
 
 #[test]
 fn from_cpp() {
-    run("plain.cpp", "c++", &["-std=c++17"]);
+    run("plain.cpp", "c++", &["-std=c++17"], Way::Shared);
 }
 
 /// The header alone, by the standards and nothing else.

@@ -14,8 +14,6 @@ use super::{element, mappings};
 use crate::seam;
 use libc::{c_int, c_long, c_void, off_t, size_t};
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
-use usermap::abi::command;
-use usermap::command::ATTR_BYTES;
 
 /// Whose bpf(2) is usermap's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
