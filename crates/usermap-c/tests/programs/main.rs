@@ -3,6 +3,7 @@
 //! No program is attached to anything. Without bpf(2) only usermap's own answers are looked at.
 
 mod call;
+mod examples;
 mod infos;
 mod loads;
 mod runs;
