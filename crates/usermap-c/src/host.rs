@@ -82,6 +82,11 @@ impl Host for Process {
 
     fn get(&self, path: &Path, access: Access) -> Result<i32> {
         match Program::pinned(&bpffs::pin(command::OBJ_GET, path, errno::EACCES)?) {
+            Some(_) if access != Access::ReadWrite => Err(Error::Command {
+                command: name(command::OBJ_GET),
+                rule: "programs have no open_flags",
+                errno: errno::EINVAL,
+            }),
             Some(program) => program::install(command::OBJ_GET, program),
             None => self.install(self.open(path, access)?),
         }

@@ -123,6 +123,13 @@ pub struct Descriptor {
 }
 
 impl Descriptor {
+    /// Lets processes that are started from here have it.
+    pub fn inherit(&self) {
+        // SAFETY: only a flag of a descriptor that is open is changed.
+        let done = unsafe { libc::fcntl(self.number, libc::F_SETFD, 0) };
+        assert_eq!(done, 0);
+    }
+
     /// Takes what a call gave.
     pub fn new(number: i32) -> Descriptor {
         // SAFETY: the call gave the descriptor to its caller, who gives it to nobody else.

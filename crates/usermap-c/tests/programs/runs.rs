@@ -214,15 +214,15 @@ fn other_runs() {
     });
 }
 
-/// Threads that load, run and close programs of their own, which count in the slots of one map.
-#[test]
-fn threads() {
-    const RUNS: u32 = 500;
-    const LOADS: u64 = 5;
-    let side = Side::Usermap;
-    let map = Call::new(0).u32(0, 6).u32(4, 4).u32(8, 8).u32(12, 1).descriptor(side);
-    // value = bpf_map_lookup_elem(map, &0); if (value) *value += 1; return 2
-    let count = [
+/// A per-CPU array of one number.
+fn counter() -> Descriptor {
+    Call::new(0).u32(0, 6).u32(4, 4).u32(8, 8).u32(12, 1).descriptor(Side::Usermap)
+}
+
+/// A program that adds 1 to this CPU slot's number, and returns 2.
+fn counting(map: &Descriptor) -> Vec<Bytes> {
+    // value = bpf_map_lookup_elem(map, &0); if (value) *value += 1;
+    vec![
         op(0x62, 10, 0, -4, 0),
         op(0x18, 1, 1, 0, map.number),
         [0; 8],
@@ -235,7 +235,25 @@ fn threads() {
         op(0x7b, 0, 1, 0, 0),
         op(0xb7, 0, 0, 0, 2),
         exit(),
-    ];
+    ]
+}
+
+/// The sum over all slots.
+fn counted(map: &Descriptor) -> u64 {
+    let lookup = Call::new(1).u32(0, map.number as u32).memory(8, &[0; 4]);
+    let values = lookup.memory(16, &[]).make(Side::Usermap);
+    let (values, _) = values.memory[1].as_chunks::<8>();
+    values.iter().map(|value| u64::from_ne_bytes(*value)).sum()
+}
+
+/// Threads that load, run and close programs of their own, which count in the slots of one map.
+#[test]
+fn threads() {
+    const RUNS: u32 = 500;
+    const LOADS: u64 = 5;
+    let side = Side::Usermap;
+    let map = counter();
+    let count = counting(&map);
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -248,9 +266,32 @@ fn threads() {
             });
         }
     });
-    let lookup = Call::new(1).u32(0, map.number as u32).memory(8, &[0; 4]);
-    let values = lookup.memory(16, &[]).make(side);
-    let (values, _) = values.memory[1].as_chunks::<8>();
-    let sum: u64 = values.iter().map(|value| u64::from_ne_bytes(*value)).sum();
-    assert_eq!(sum, 4 * LOADS * u64::from(RUNS));
+    assert_eq!(counted(&map), 4 * LOADS * u64::from(RUNS));
+}
+
+/// Processes that inherit a program's descriptor over exec run it, all at once, on the same maps.
+#[test]
+fn inherited() {
+    const VARIABLE: &str = "USERMAP_TEST_INHERITED_PROGRAM";
+    let run = |fd: u32| {
+        let answer = run_on(&packet(64)).u32(0, fd).u32(32, 1000).make(Side::Usermap);
+        assert_eq!((answer.result, answer.u32(4)), (Ok(0), 2));
+    };
+    if let Some(fd) = std::env::var(VARIABLE).ok().and_then(|fd| fd.parse().ok()) {
+        return run(fd);
+    }
+    let map = counter();
+    let program = program(Side::Usermap, XDP, &counting(&map));
+    program.inherit();
+    let children = (0..3).map(|_| {
+        let mut child = std::process::Command::new(std::env::current_exe().expect("this test"));
+        child.args(["--exact", "runs::inherited"]).env(VARIABLE, program.number.to_string());
+        child.stdout(std::process::Stdio::null()).spawn().expect("a child")
+    });
+    let children: Vec<_> = children.collect();
+    run(program.number as u32);
+    for mut child in children {
+        assert!(child.wait().expect("a child").success());
+    }
+    assert_eq!(counted(&map), 4000);
 }
