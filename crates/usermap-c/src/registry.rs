@@ -30,7 +30,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 3] = [Kind::Map, Kind::Program, Kind::Btf];
+    /// In the order in which their dead are taken away: programs have maps.
+    const ALL: [Kind; 3] = [Kind::Program, Kind::Map, Kind::Btf];
 
     const fn name(self) -> &'static str {
         match self {
@@ -135,7 +136,7 @@ pub fn keep(program: u32, kind: Kind, id: u32, fd: BorrowedFd<'_>) -> Result<()>
 pub fn open(kind: Kind, id: u32) -> Result<OwnedFd> {
     let entry = entry(kind, id)?;
     let fd = fs::open(&entry, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())?;
-    if remove_if_dead(fd.as_fd(), &entry)? {
+    if remove_if_dead(kind, fd.as_fd(), &entry)? {
         return Err(Errno::NOENT);
     }
     hold(fd.as_fd())?;
@@ -172,25 +173,50 @@ pub fn is_alive(kind: Kind, id: u32) -> bool {
         let entry = entry(kind, id)?;
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let fd = fs::open(&entry, flags, Mode::empty())?;
-        remove_if_dead(fd.as_fd(), &entry)
+        remove_if_dead(kind, fd.as_fd(), &entry)
     };
     look().is_ok_and(|dead| !dead)
 }
 
-/// Takes the exclusive lock to look whether an object is dead, and leaves none behind.
-fn remove_if_dead(fd: BorrowedFd<'_>, entry: &Path) -> Result<bool> {
+/// Whether nobody has an object any more; its entry is taken away then. A map or BTF may be left to
+/// dead programs only, which are taken away first.
+fn remove_if_dead(kind: Kind, fd: BorrowedFd<'_>, entry: &Path) -> Result<bool> {
+    match look(fd, entry)? {
+        Life::Linked if kind != Kind::Program && remove_dead_programs() => {
+            Ok(look(fd, entry)? == Life::Dead)
+        }
+        life => Ok(life == Life::Dead),
+    }
+}
+
+/// Whether any was.
+fn remove_dead_programs() -> bool {
+    let programs = ids(Kind::Program).unwrap_or_default().into_iter();
+    programs.filter(|id| !is_alive(Kind::Program, *id)).count() > 0
+}
+
+#[derive(PartialEq)]
+enum Life {
+    Open,
+    /// By a pin, or by a program that has it.
+    Linked,
+    Dead,
+}
+
+/// Takes the exclusive lock to look at an object, and leaves none behind.
+fn look(fd: BorrowedFd<'_>, entry: &Path) -> Result<Life> {
     match fs::flock(fd, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::WOULDBLOCK) => return Ok(false),
+        Err(Errno::WOULDBLOCK) => return Ok(Life::Open),
         locked => locked?,
     }
     let links = fs::fstat(fd)?.st_nlink;
     if links == 1 {
-        fs::unlink(entry)?;
-        // What a program kept.
+        // What a program kept; before its entry, which whoever comes next would not find again.
         let _ = std::fs::remove_dir_all(entry.with_extension(KEPT));
+        fs::unlink(entry)?;
     }
     fs::flock(fd, FlockOperation::Unlock)?;
-    Ok(links <= 1)
+    Ok(if links > 1 { Life::Linked } else { Life::Dead })
 }
 
 /// Whether the entry of this id is this file.

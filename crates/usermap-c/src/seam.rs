@@ -130,6 +130,15 @@ fn log(number: u32, attr: u64, size: u32, answer: &Result<i32>) {
         let _ = operands(&mut line, number, &attr);
     }
     let _ = match answer {
+        Ok(_)
+            if matches!(
+                number,
+                command::MAP_GET_NEXT_ID | command::PROG_GET_NEXT_ID | command::BTF_GET_NEXT_ID
+            ) =>
+        {
+            let next = attribute(&Process, number, attr, size);
+            writeln!(line, " = 0, id {}", next.map_or(0, |attr| field(&attr, 4)))
+        }
         Ok(value) => writeln!(line, " = {value}"),
         Err(error) => writeln!(line, " = -{}: {error}", error.errno()),
     };
@@ -163,12 +172,25 @@ fn operands(line: &mut String, number: u32, attr: &[u8]) -> std::fmt::Result {
         | command::MAP_GET_NEXT_ID
         | command::PROG_GET_NEXT_ID
         | command::BTF_GET_NEXT_ID => write!(line, " id {}", at(0)),
+        command::OBJ_PIN | command::OBJ_GET => {
+            let address = u64::from(at(0)) | u64::from(at(4)) << 32;
+            write!(line, " {:?}", String::from_utf8_lossy(&text(address)))
+        }
         command::MAP_LOOKUP_BATCH
         | command::MAP_LOOKUP_AND_DELETE_BATCH
         | command::MAP_UPDATE_BATCH
         | command::MAP_DELETE_BATCH => write!(line, " count {}", at(32)),
         _ => Ok(()),
     }
+}
+
+/// A string of the caller's, or as much of it as can be read.
+fn text(address: u64) -> Vec<u8> {
+    let mut byte = [0];
+    (address..address.saturating_add(4096))
+        .map_while(|at| Process.read(at, &mut byte).ok().map(|()| byte[0]))
+        .take_while(|byte| *byte != 0)
+        .collect()
 }
 
 /// Enters a map in the registry, so that others find it by its id.

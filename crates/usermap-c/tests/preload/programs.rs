@@ -76,8 +76,13 @@ fn programs_and_maps_end_with_their_pin() {
     assert_ne!(json(&folder.bpftool("-j map show")), json!([]));
     assert_ne!(json(&folder.bpftool("-j btf show")), json!([]));
     std::fs::remove_file(folder.maps().join("prog")).unwrap();
-    assert_eq!(json(&folder.bpftool("-j prog show")), json!([]));
+    // In this order: nobody has looked at programs since.
     assert_eq!(json(&folder.bpftool("-j map show")), json!([]));
+    assert_eq!(json(&folder.bpftool("-j prog show")), json!([]));
+    let objects = folder.maps().join(".objects");
+    for kind in ["map", "prog"] {
+        assert_eq!(std::fs::read_dir(objects.join(kind)).unwrap().count(), 0, "{kind}");
+    }
 }
 
 #[test]
