@@ -113,15 +113,30 @@ impl Map {
         self.check_key(key)?;
         self.check_lock_flag(flags, flags & BPF_F_LOCK)?;
         let presence = hash::Presence::from_flags(flags & !BPF_F_LOCK)?;
-        let writer = self.inner.writer()?;
-        if let (Some(_), Value::Whole(value) | Value::Beside(value)) =
-            (self.spec().spin_lock, value)
-        {
-            let mut value = value.to_vec();
-            self.hide_lock(&mut value);
-            return hash.update(writer, key, Value::Beside(&value), presence);
+        if self.spec().spin_lock.is_some() {
+            return self.update_but_lock(hash, key, value, presence);
         }
+        let writer = self.inner.writer()?;
         by_key_size(key, |key| hash.update(writer, key, value, presence))
+    }
+
+    /// An update of a hash whose values have a spin lock. Apart, so that the sizes that others know
+    /// when compiling stay known.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn update_but_lock(
+        &self,
+        hash: hash::Hash<'_>,
+        key: &[u8],
+        value: Value<'_>,
+        presence: hash::Presence,
+    ) -> Tried<()> {
+        let (Value::Whole(value) | Value::Beside(value)) = value else {
+            return Err(Reason::Invalid("a value of one CPU slot"));
+        };
+        let mut value = value.to_vec();
+        self.hide_lock(&mut value);
+        hash.update(self.inner.writer()?, key, Value::Beside(&value), presence)
     }
 
     /// The array's part of an update, in the kernel's order of checks (`array_map_update_elem`).

@@ -152,12 +152,12 @@ impl<K: Plain, V: Plain> HashMap<K, V> {
     fn update(&self, key: &K, value: &V, flags: u64) -> Result<()> {
         self.run("update", || {
             self.map.may_write()?;
-            let value = Value::Whole(value.as_bytes());
-            if self.map.spec().spin_lock.is_some() {
-                return self.map.update_hash(key.as_bytes(), value, flags);
-            }
+            let (hash, key, value) = (self.hash()?, key.as_bytes(), value.as_bytes());
             let presence = Presence::from_flags(flags)?;
-            self.hash()?.update(self.map.inner.writer()?, key.as_bytes(), value, presence)
+            if self.map.spec().spin_lock.is_some() {
+                return self.map.update_but_lock(hash, key, Value::Whole(value), presence);
+            }
+            hash.update(self.map.inner.writer()?, key, Value::Whole(value), presence)
         })
     }
 
