@@ -112,6 +112,11 @@ fn descriptors() {
 }
 
 #[test]
+fn values_in_memory() {
+    run("mmap.c", "cc", &["-std=gnu11"], Way::Shared);
+}
+
+#[test]
 fn from_cpp() {
     run("plain.cpp", "c++", &["-std=c++17"], Way::Shared);
 }
