@@ -116,7 +116,7 @@ pub fn enter(kind: Kind, id: u32, fd: BorrowedFd<'_>) -> Result<()> {
 /// # Errors
 ///
 /// The file cannot be linked there, such as a memfd.
-pub fn keep(program: u32, kind: Kind, id: u32, fd: BorrowedFd<'_>) -> Result<()> {
+pub(crate) fn keep(program: u32, kind: Kind, id: u32, fd: BorrowedFd<'_>) -> Result<()> {
     let kept = entry(Kind::Program, program)?.with_extension(KEPT);
     match fs::mkdir(&kept, Mode::RWXU) {
         Err(Errno::EXIST) => {}

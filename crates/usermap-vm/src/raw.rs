@@ -84,7 +84,8 @@ impl Raw {
         Raw { code, maps: Vec::new(), btf: None }
     }
 
-    /// Finds the maps that instructions name. Several references may be to one map.
+    /// Finds the maps that instructions name. Several references may be to one map. [`Raw`] has an
+    /// example.
     ///
     /// # Errors
     ///
@@ -168,7 +169,7 @@ impl Raw {
         self.btf = Some(btf);
     }
 
-    /// Checks the program and translates it.
+    /// Checks the program and translates it. [`Raw`] has an example.
     ///
     /// # Errors
     ///

@@ -190,7 +190,7 @@ impl Program {
     }
 
     /// The program that a file holds, if it holds one that can be loaded.
-    pub fn from_file(file: OwnedFd) -> Option<Program> {
+    pub(crate) fn from_file(file: OwnedFd) -> Option<Program> {
         let (mut source, id) = Source::from_bytes(&read_all(file.as_fd())?)?;
         let maps: Vec<Map> = source.maps.iter().filter_map(|id| map_by_id(*id)).collect();
         let known = |id| maps.iter().find(|map| map.info().id == id).cloned();

@@ -56,13 +56,8 @@ impl std::fmt::Debug for Program {
 }
 
 impl Program {
-    /// Its id.
-    pub fn id(&self) -> u32 {
-        self.id
-    }
-
     /// Its name; empty if it has none.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         let name = self.source.name;
         let length = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
         String::from_utf8_lossy(&name[..length]).into_owned()
@@ -73,7 +68,7 @@ impl Program {
     /// # Errors
     ///
     /// What the file system says.
-    pub fn pin(&self, path: &Path) -> Result<()> {
+    pub(crate) fn pin(&self, path: &Path) -> Result<()> {
         let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         linkat(CWD, own, CWD, path, AtFlags::SYMLINK_FOLLOW).map_err(|error| Error::Command {
             command: name(command::OBJ_PIN),
@@ -83,7 +78,7 @@ impl Program {
     }
 
     /// The program that is pinned at a path, if it is one that is.
-    pub fn pinned(path: &Path) -> Option<Program> {
+    pub(crate) fn pinned(path: &Path) -> Option<Program> {
         let file = open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).ok()?;
         let program = Program::from_file(file)?;
         // Its entry, which another machine's start or a copied folder may have lost.
@@ -136,7 +131,7 @@ pub fn bpf(command: u32, attr: u64, size: u32) -> Result<i32> {
 /// # Errors
 ///
 /// It is not open, or it is something else.
-pub fn get(fd: i32) -> Result<Arc<Program>, BadFd> {
+pub(crate) fn get(fd: i32) -> Result<Arc<Program>, BadFd> {
     match descriptor::get(fd)? {
         Object::Program(program) => Ok(program),
         _ => Err(BadFd::NotAMap),
