@@ -73,9 +73,15 @@ impl Process {
         fd
     }
 
-    /// A descriptor of BTF: there is none, and the cases that need it are left out.
-    pub fn open_types(&self, _: Types) -> i32 {
-        -1
+    /// A descriptor of BTF with these types, by the numbers that the cases give them.
+    pub fn open_types(&self, types: Types) -> i32 {
+        let btf = self.buffer(btf(types));
+        let size = self.bytes(btf).len() as u64;
+        // struct { u64 btf, btf_log_buf; u32 btf_size, ...; }
+        let attr = [btf, 0, size, 0];
+        let fd = usermap_c::seam::bpf(command::BTF_LOAD, attr.as_ptr() as u64, 28).expect("BTF");
+        self.open.borrow_mut().push(fd);
+        fd
     }
 
     pub fn close(&self, fd: i32) -> bool {
@@ -88,9 +94,9 @@ impl Process {
         let bytes = self.bytes(attr);
         let returned = match Call::of(command, &bytes, size) {
             Some(call) => call.run(command, attr),
-            None => usermap::command::bpf(self, command, attr, size)
-                .map_err(|error| error.errno())
-                .unwrap_or_else(|errno| -errno),
+            None => {
+                usermap_c::seam::bpf(command, attr, size).unwrap_or_else(|error| -error.errno())
+            }
         };
         match returned {
             errno if errno < 0 => {
@@ -118,7 +124,7 @@ impl Drop for Process {
     }
 }
 
-/// What a case asks of maps beyond the functions: those of the library's own host.
+/// What the replay itself looks at.
 impl Host for Process {
     fn read(&self, address: u64, bytes: &mut [u8]) -> Result<(), Fault> {
         memory::read(address, bytes)
@@ -135,12 +141,24 @@ impl Host for Process {
     fn install(&self, map: Map) -> Result<i32> {
         usermap_c::descriptor::install_map(map)
     }
+}
 
-    /// Among those of the case.
-    fn map_by_id(&self, id: u32) -> Option<Map> {
-        let open = self.open.borrow();
-        open.iter().filter_map(|fd| self.map(*fd).ok()).find(|map| map.info().id == id)
-    }
+/// Type 1 is an int, for keys; 2 a spin lock; 3 and 4 nothing; 5 a struct with the lock.
+fn btf(types: Types) -> Vec<u8> {
+    const NAMES: &[u8] = b"\0int\0bpf_spin_lock\0val\0value\0lock\0";
+    let [int_name, spin_lock, val, value, lock_name] = [1, 5, 19, 23, 29];
+    let (int, structure) = (1 << 24, 4 << 24 | 1);
+    let mut words = Vec::new();
+    words.extend([int_name, int, 4, 32]);
+    words.extend([spin_lock, structure, 4, val, 1, 0]);
+    words.extend([int_name, int, 4, 32]);
+    words.extend([int_name, int, 4, 32]);
+    let lock = types.spin_lock.unwrap_or(0) * 8;
+    words.extend([value, structure, types.value.1, lock_name, 2, lock]);
+    let length = words.len() as u32 * 4;
+    let header = [0x0001_EB9F, 24, 0, length, length, NAMES.len() as u32];
+    let bytes = header.iter().chain(&words).flat_map(|word| word.to_le_bytes());
+    bytes.chain(NAMES.iter().copied()).collect()
 }
 
 /// A call that a function of libbpf makes: an attribute with nothing in it but the fields that the
