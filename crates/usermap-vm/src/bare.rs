@@ -218,7 +218,7 @@ impl Program {
         let mut run = Run::new(&self.vm, &self.memory, self.cpu, Packet::default());
         let not_there = |kind| Trap { program: 0, instruction: 0, kind };
         let outcome = self.memory.write(address, memory).map_err(not_there).and_then(|()| {
-            let value = run.start_with(0, [address, length, 0, 0, 0])?;
+            let value = run.start(0, [address, length, 0, 0, 0], 1)?;
             self.memory.read(address, memory).map_err(not_there)?;
             Ok(value)
         });

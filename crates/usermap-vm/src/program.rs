@@ -238,11 +238,8 @@ impl Runner<'_> {
         let memory = self.memory()?;
         let packet = context.place(program_type, memory)?;
         let mut run = Run::new(&shared.vm, memory, self.lease.cpu(), packet);
-        let mut value = run.start(number, CONTEXT).map_err(|trap| shared.vm.fault(trap))?;
-        for _ in 1..times {
-            run.again();
-            value = run.start(number, CONTEXT).map_err(|trap| shared.vm.fault(trap))?;
-        }
+        let given = run.start(number, [CONTEXT, 0, 0, 0, 0], times);
+        let value = given.map_err(|trap| shared.vm.fault(trap))?;
         let left = u64::try_from(run.state.budget).unwrap_or_default();
         let packet = run.packet;
         context.collect(memory, &packet)?;

@@ -225,13 +225,13 @@ impl<'r> Run<'r> {
     pub(crate) fn new(vm: &'r Vm, memory: &'r Cage, cpu: u32, packet: Packet) -> Run<'r> {
         let state = State {
             base: memory.base(),
-            budget: i64::try_from(vm.budget).unwrap_or(i64::MAX),
-            frame: STACK_TOP,
+            budget: 0,
+            frame: 0,
             stopped: 0,
             tail_called: 0,
             address: 0,
         };
-        Run {
+        let mut run = Run {
             state,
             vm,
             memory,
@@ -243,11 +243,15 @@ impl<'r> Run<'r> {
             panic: None,
             scratch: 0,
             lock: 0,
-        }
+        };
+        run.again();
+        run
     }
 
-    /// Makes it a run that has not begun, on the packet as it is now.
+    /// Ends a run, and makes it one that has not begun, on the packet as it is now.
+    #[inline]
     pub(crate) fn again(&mut self) {
+        helper::release(self);
         self.state.budget = i64::try_from(self.vm.budget).unwrap_or(i64::MAX);
         self.state.frame = STACK_TOP;
         self.packet.redirect = None;
@@ -256,15 +260,25 @@ impl<'r> Run<'r> {
         self.scratch = 0;
     }
 
-    /// Runs a program from its start; gives r0.
-    pub(crate) fn start(&mut self, program: usize, context: u64) -> Result<u64, Trap> {
-        self.start_with(program, [context, 0, 0, 0, 0])
-    }
-
-    /// The same with more arguments, for programs that have no context.
-    pub(crate) fn start_with(&mut self, program: usize, arguments: [u64; 5]) -> Result<u64, Trap> {
+    /// Runs a program from its start, so many times, at least once, each as a run of its own; gives
+    /// the last one's r0.
+    pub(crate) fn start(
+        &mut self,
+        program: usize,
+        arguments: [u64; 5],
+        times: u64,
+    ) -> Result<u64, Trap> {
         let ended = Ended { run: self };
-        ended.run.execute(program, 0, STACK_TOP, arguments)
+        let run = &mut *ended.run;
+        run.program = program;
+        if let Some(native) = &run.vm.programs[program].native {
+            return native.call(run, 0, STACK_TOP, arguments, times);
+        }
+        for _ in 1..times {
+            interpret::run(run, 0, STACK_TOP, arguments)?;
+            run.again();
+        }
+        interpret::run(run, 0, STACK_TOP, arguments)
     }
 
     /// Runs a function in a frame.
@@ -278,7 +292,7 @@ impl<'r> Run<'r> {
         let before = std::mem::replace(&mut self.program, program);
         let vm = self.vm;
         let given = match &vm.programs[program].native {
-            Some(native) => native.call(self, function, frame, arguments),
+            Some(native) => native.call(self, function, frame, arguments, 1),
             None => interpret::run(self, function, frame, arguments),
         };
         self.program = before;

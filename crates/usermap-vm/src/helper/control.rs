@@ -107,6 +107,7 @@ pub(super) fn unlock(run: &mut Run<'_>, [lock, ..]: [u64; 5]) -> Called {
 }
 
 /// Gives back the lock that a program holds, if any: when it asks for that, or has ended early.
+#[inline]
 pub(crate) fn release(run: &mut Run<'_>) {
     let lock = std::mem::take(&mut run.lock);
     if lock != 0 {

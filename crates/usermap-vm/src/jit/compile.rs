@@ -171,16 +171,18 @@ impl Native {
         Ok(Native { executable, functions, places, traps })
     }
 
-    /// Runs a function of the current program in a frame; gives r0.
+    /// Runs a function of the current program in a frame, so many times as a run of its own; gives
+    /// the last one's r0.
     pub(crate) fn call(
         &self,
         run: &mut Run<'_>,
         function: usize,
         frame: u64,
         arguments: [u64; 5],
+        times: u64,
     ) -> Result<u64, Trap> {
         let start = self.functions[function];
-        native::enter(&self.executable, start, run, frame, &arguments)
+        native::enter(&self.executable, start, run, frame, &arguments, times)
             .map_err(|exit| self.trap(run, exit))
     }
 

@@ -14,6 +14,7 @@ impl Native {
         _function: usize,
         _frame: u64,
         _arguments: [u64; 5],
+        _times: u64,
     ) -> Result<u64, Trap> {
         match *self {}
     }

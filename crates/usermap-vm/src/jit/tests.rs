@@ -46,7 +46,7 @@ fn run(code: Code) -> Result<u64, Trap> {
         budget: 10_000,
         trace: None,
     };
-    Run::new(&vm, &cage, 0, Packet::default()).start(0, 5)
+    Run::new(&vm, &cage, 0, Packet::default()).start(0, [5, 0, 0, 0, 0], 1)
 }
 
 fn fault(instruction: usize, kind: FaultKind) -> Result<u64, Trap> {

@@ -143,13 +143,15 @@ std::arch::global_asm!(
 );
 
 /// Calls the function at a byte of the code, with the machine's calling convention and the
-/// arguments (run, frame, r1 to r5).
+/// arguments (run, frame, r1 to r5): so many times, at least once, each time as a new run. Gives
+/// what the last call gave.
 pub(crate) fn enter(
     code: &Executable,
     offset: usize,
     run: &mut Run<'_>,
     frame: u64,
     arguments: &[u64; 5],
+    times: u64,
 ) -> Result<u64, Exit> {
     assert!(offset < code.length);
     install();
@@ -162,20 +164,28 @@ pub(crate) fn enter(
     };
     let at: *mut Anchor = &raw mut anchor;
     INNERMOST.set(at);
-    // SAFETY: `offset` is the start of a function that the translator made, which keeps to the
-    // calling convention, accesses memory only in the run's cage and in `Run::state`, and gives
-    // `run` to helpers only. `run` is borrowed for the whole call, the anchor outlives it, and the
-    // handler resumes within it, where all registers are restored from the anchor's stack.
-    let value = unsafe {
-        let function = code.start.as_ptr().add(offset);
-        usermap_vm_enter(at.cast(), function, ptr::from_mut(run).cast(), frame, arguments)
+    let mut left = times;
+    let given = loop {
+        // SAFETY: `offset` is the start of a function that the translator made, which keeps to the
+        // calling convention, accesses memory only in the run's cage, in `Run::state` and (to read)
+        // in the maps of the run, and gives `run` to helpers only. `run` is borrowed for the whole
+        // call, the anchor outlives it, and the handler resumes within it, where all registers are
+        // restored from the anchor's stack.
+        let value = unsafe {
+            let function = code.start.as_ptr().add(offset);
+            usermap_vm_enter(at.cast(), function, ptr::from_mut(run).cast(), frame, arguments)
+        };
+        // SAFETY: the handler may have written it behind the compiler's back, through `at`.
+        match unsafe { ptr::read_volatile(&raw const (*at).exit) } {
+            Some(exit) => break Err(exit),
+            None if left <= 1 => break Ok(value),
+            None => {}
+        }
+        left -= 1;
+        run.again();
     };
     INNERMOST.set(anchor.outer);
-    // SAFETY: the handler may have written it behind the compiler's back, through `at`.
-    match unsafe { ptr::read_volatile(&raw const (*at).exit) } {
-        Some(exit) => Err(exit),
-        None => Ok(value),
-    }
+    given
 }
 
 const SIGNALS: [libc::c_int; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
