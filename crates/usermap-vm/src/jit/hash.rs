@@ -9,7 +9,7 @@ use crate::sandbox::cage::FRAME;
 use crate::sandbox::native::offsets;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I8, I8X16, I32, I64, I64X2};
-use cranelift_codegen::ir::{BlockArg, Endianness, InstBuilder, MemFlagsData, Value};
+use cranelift_codegen::ir::{Block, BlockArg, Endianness, InstBuilder, MemFlagsData, Value};
 use usermap::HashLayout;
 
 /// The longest keys that are looked up in place.
@@ -91,16 +91,14 @@ impl Translator<'_, '_> {
             }
         };
         let value = self.builder.ins().iadd_imm_s(value, start as i64 + layout.values as i64);
-        let changed = self.changed(lock, head, &layout);
-        self.builder.ins().brif(changed, slowly, &[], done, &[BlockArg::Value(value)]);
+        self.finish((lock, head), layout.redo, value, [slowly, done]);
 
         self.builder.switch_to_block(missing);
         let link = self.builder.ins().load(I32, plain(), head, layout.head_bytes as i32 - 4);
         self.builder.ins().brif(link, slowly, &[], absent, &[]);
         self.builder.switch_to_block(absent);
-        let changed = self.changed(lock, head, &layout);
         let null = self.builder.ins().iconst(I64, 0);
-        self.builder.ins().brif(changed, slowly, &[], done, &[BlockArg::Value(null)]);
+        self.finish((lock, head), layout.redo, null, [slowly, done]);
 
         self.builder.switch_to_block(slowly);
         let value = self.call_look_up(map);
@@ -227,13 +225,21 @@ impl Translator<'_, '_> {
         }
     }
 
-    /// Not 0 if a bucket is not as it was when its lock word was read, or must be completed.
-    fn changed(&mut self, lock: Value, head: Value, layout: &HashLayout) -> Value {
+    /// Gives a value to the block that goes on, if the bucket is as it was when its lock word was
+    /// read, and needs no completion; else goes the usual way.
+    fn finish(
+        &mut self,
+        (lock, head): (Value, Value),
+        redo: u64,
+        value: Value,
+        [slowly, done]: [Block; 2],
+    ) {
+        let same = self.builder.create_block();
         let now = self.builder.ins().atomic_load(I64, plain(), head);
-        let changed = self.builder.ins().bxor(now, lock);
-        let mask = self.builder.ins().iconst(I64, layout.version as i64);
-        let changed = self.builder.ins().band(changed, mask);
-        let redo = self.builder.ins().band_imm_s(lock, layout.redo as i64);
-        self.builder.ins().bor(changed, redo)
+        let changed = self.builder.ins().icmp(IntCC::NotEqual, now, lock);
+        self.builder.ins().brif(changed, slowly, &[], same, &[]);
+        self.builder.switch_to_block(same);
+        let redo = self.builder.ins().band_imm_s(lock, redo as i64);
+        self.builder.ins().brif(redo, slowly, &[], done, &[BlockArg::Value(value)]);
     }
 }

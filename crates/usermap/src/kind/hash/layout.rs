@@ -4,7 +4,6 @@ use super::hashing::ODD;
 use super::{Geometry, HEAD, Hash, PLACES};
 use crate::kind::redo::REDO;
 use crate::map::{Map, View};
-use crate::mem::owner::PAYLOAD;
 
 /// Where the parts of a hash are, and what of its keys' hashes is the map's own: all that machine
 /// code needs to find a key without calling anything. It is what `kind::hash` describes; whoever
@@ -41,8 +40,6 @@ pub struct HashLayout {
     pub occupied: u64,
     /// The bit of the lock word that says that a change is to be completed.
     pub redo: u64,
-    /// Bits of the lock word that only change with the bucket.
-    pub version: u64,
     /// Host address of the first key, which stays as the heads do.
     pub keys: usize,
     /// Where in the [`ValueMemory`](crate::ValueMemory) the first key is, if keys are there.
@@ -84,7 +81,6 @@ impl Hash<'_> {
             head_bytes: HEAD * 8,
             occupied: super::bucket::OCCUPIED,
             redo: REDO,
-            version: PAYLOAD,
             keys: address(geometry.keys)?,
             keys_among_values: geometry.keys.checked_sub(pages).map(|words| words * 8),
             key_stride: geometry.key_stride * 8,
