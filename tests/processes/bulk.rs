@@ -1,8 +1,6 @@
 //! A process that is killed in the middle of something with many entries: each entry was done or
 //! not, all are whole, and the map is as large as before.
 
-use crate::killed::capacity_is_whole;
-use crate::script::{tag, tagged};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use usermap::abi::{BPF_ANY, cpu_flags};
@@ -10,6 +8,7 @@ use usermap::{Access, Map, MapType, Spec};
 use usermap_tests::check::{Watchdog, budget};
 use usermap_tests::child::{Folder, command, has_parent, wait};
 use usermap_tests::rng::{Rng, seed};
+use usermap_tests::script::{capacity_is_whole, tag, tagged};
 
 const MAX: u32 = 60;
 

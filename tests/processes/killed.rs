@@ -2,42 +2,14 @@
 //! committed is there, what it was at is there as a whole or not at all, others carry on at once,
 //! and the map takes as many entries as ever.
 
-use crate::script::{Model, Player, Script};
+use crate::script::{Player, STRIDE};
 use std::time::{Duration, Instant};
-use usermap::abi::{BPF_ANY, BPF_NOEXIST, cpu_flags, errno::*, map_flags};
+use usermap::abi::map_flags;
 use usermap::{Map, MapType, Spec};
 use usermap_tests::check::{Watchdog, budget};
 use usermap_tests::child::Folder;
 use usermap_tests::rng::{Rng, seed};
-
-/// Fills the map to its limit with keys that nobody else uses, and takes them out again; queues
-/// and stacks are empty before and after.
-pub fn capacity_is_whole(map: &Map) {
-    let spec = map.spec();
-    let value = vec![0x5a; map.value_bytes()];
-    if spec.map_type.is_hash() {
-        let expected = u64::from(spec.max_entries) - map.len();
-        for i in 0..=expected {
-            let key = (1 << 24 | i as u32).to_le_bytes();
-            let errno = map.update(&key, &value, BPF_NOEXIST).err().map_or(0, |e| e.errno());
-            let room = i < expected;
-            assert_eq!(errno, if room { 0 } else { E2BIG }, "entry {i} of {expected} more");
-        }
-        for i in 0..expected {
-            map.delete(&(1 << 24 | i as u32).to_le_bytes()).expect("it was just put there");
-        }
-    } else if spec.map_type.is_ring() {
-        for cpu in 0..map.cpus() {
-            let flags = if spec.map_type.is_per_cpu() { cpu_flags(cpu) } else { 0 };
-            for i in 0..=spec.max_entries {
-                let errno = map.push(&value, BPF_ANY | flags).err().map_or(0, |e| e.errno());
-                let room = i < spec.max_entries;
-                assert_eq!(errno, if room { 0 } else { E2BIG }, "value {i} in slot {cpu}");
-            }
-        }
-        assert_eq!(map.clear().expect("cleared"), u64::from(spec.max_entries * map.cpus()));
-    }
-}
+use usermap_tests::script::{Model, Script, capacity_is_whole};
 
 /// One child at a time on one map, killed again and again.
 fn run(spec: &Spec, on_disk: bool) {
@@ -60,7 +32,7 @@ fn run(spec: &Spec, on_disk: bool) {
         let now = Model::read(&map, 0, max);
         assert!(killed.elapsed() < Duration::from_secs(2), "the first reader waited");
         let mut script = Script::new(&spec, 0, script_seed);
-        if let Err(why) = model.catch_up(&mut script, player.done(), &now) {
+        if let Err(why) = model.catch_up(&mut script, player.done(), STRIDE, &now) {
             panic!("kill {kills}, USERMAP_SEED={}, {spec:?}: {why}", seed());
         }
         if spec.map_type.is_ring() {

@@ -1,8 +1,7 @@
 //! Several processes at work on one map, one of which is killed: the others don't stand still, and
 //! nothing of anybody's is lost.
 
-use crate::killed::capacity_is_whole;
-use crate::script::{KEYS, Model, Player, STRIDE, Script, flags_of, tag, tagged};
+use crate::script::{Player, STRIDE};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -10,6 +9,7 @@ use usermap::{Map, MapType, Spec};
 use usermap_tests::check::{Watchdog, budget};
 use usermap_tests::child::Folder;
 use usermap_tests::rng::{Rng, seed};
+use usermap_tests::script::{KEYS, Model, Script, capacity_is_whole, flags_of, tag, tagged};
 
 const CHILDREN: u32 = 3;
 
@@ -33,7 +33,7 @@ fn keyed(kind: MapType) {
     let mut end = |id: u32, (mut player, mut script): (Player, Script)| {
         player.kill();
         let now = Model::read(&map, id, usize::MAX);
-        if let Err(why) = models[id as usize].catch_up(&mut script, player.done(), &now) {
+        if let Err(why) = models[id as usize].catch_up(&mut script, player.done(), STRIDE, &now) {
             panic!("child {id}, USERMAP_SEED={}, {spec:?}: {why}", seed());
         }
         models[id as usize].entries.len() as u64

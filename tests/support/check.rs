@@ -65,9 +65,9 @@ pub struct Watchdog(Arc<AtomicBool>);
 
 impl Watchdog {
     /// Waits for `limit` (and the time of a soak) at most.
-    pub fn new(what: &'static str, limit: Duration) -> Watchdog {
+    pub fn new(what: impl Into<String>, limit: Duration) -> Watchdog {
         let done = Arc::new(AtomicBool::new(false));
-        let seen = done.clone();
+        let (what, seen) = (what.into(), done.clone());
         let deadline = Instant::now() + limit + soak().unwrap_or_default();
         std::thread::spawn(move || {
             while !seen.load(Ordering::Relaxed) {

@@ -5,6 +5,8 @@
 //! | --- | --- |
 //! | `USERMAP_SEED=n` | another seed than the fixed one; a failing test prints the one it used |
 //! | `USERMAP_SOAK=seconds` | each timed test runs that long, each random one tries new seeds that long |
+//! | `USERMAP_KILLS=n` | `death::random` kills so many processes |
+//! | `USERMAP_OPERATION=text` | `death::every` takes only operations with this in their name |
 //! | `USERMAP_REQUIRE_KERNEL=1` | the comparison with the kernel fails where bpf(2) is not allowed |
 
 pub mod adapter;
@@ -14,7 +16,9 @@ pub mod history;
 pub mod keys;
 pub mod linear;
 pub mod rng;
+pub mod script;
 pub mod sys;
+pub mod trace;
 
 /// All entries of a map, by key; of a queue or stack all values, which are then taken out.
 pub fn everything(map: &usermap::Map) -> Vec<(Vec<u8>, Vec<u8>)> {
