@@ -66,7 +66,11 @@ impl Display for Seen {
 /// Of an operation with more instructions than this, a test that does not soak takes only some.
 const ALL: u64 = 1500;
 /// And about so many, spread evenly.
-const SOME: u64 = 250;
+const SOME: u64 = 200;
+/// Of one with more than this, whose kills take many stops each,
+const LONG: u64 = 4000;
+/// about so many.
+const FEW: u64 = 12;
 
 /// Kills it everywhere. Gives why nothing can be traced here, if that is so.
 ///
@@ -96,7 +100,11 @@ pub fn try_everywhere(subject: &mut impl Subject) -> Result<Result<Seen, String>
     // Until it is over before it is killed: a few instructions more or less from run to run.
     loop {
         let n = way.instructions();
-        let stride = if soak().is_some() || n <= ALL { 1 } else { n / SOME };
+        let stride = match n {
+            _ if soak().is_some() || n <= ALL => 1,
+            _ if n <= LONG => n / SOME,
+            _ => n / FEW,
+        };
         seen.sampled |= stride > 1;
         seen.instructions = seen.instructions.max(n);
         let after = window + 1 + rng.below(stride);
