@@ -92,3 +92,35 @@ fn all_keys_are_found() {
         }
     }
 }
+
+/// More lookups in one function than are made in place: all find what is there.
+#[test]
+fn many_in_one_function() {
+    let map = Map::create(&Spec::new(MapType::Hash, 4, 8, 32)).expect("a hash");
+    let mut code = vec![[0xb7, 6, 0, 0, 0, 0, 0, 0]]; // r6 = 0
+    for number in 0_u8..20 {
+        map.update(&u32::from(number).to_le_bytes(), &(1_u64 << number).to_le_bytes(), 0)
+            .expect("there is room");
+        code.extend([
+            [0x62, 10, 0xfc, 0xff, number, 0, 0, 0], // *(u32 *)(r10 - 4) = number
+            [0xbf, 0xa2, 0, 0, 0, 0, 0, 0],          // r2 = r10
+            [0x07, 2, 0, 0, 0xfc, 0xff, 0xff, 0xff], // r2 -= 4
+            [0x18, 0x11, 0, 0, 0, 0, 0, 0],          // r1 = map
+            [0; 8],
+            [0x85, 0, 0, 0, 1, 0, 0, 0], // r0 = bpf_map_lookup_elem(r1, r2)
+            [0x15, 0, 2, 0, 0, 0, 0, 0], // if r0 == 0 skip
+            [0x79, 0, 0, 0, 0, 0, 0, 0], // r0 = *r0
+            [0x0f, 6, 0, 0, 0, 0, 0, 0], // r6 += r0
+        ]);
+    }
+    code.extend([[0xbf, 0x60, 0, 0, 0, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]]); // return r6
+    let code: Vec<_> = code.into_iter().map(Instruction::from_bytes).collect();
+    for interpret in [false, true] {
+        let mut raw = Raw::new(ProgramType::Syscall, "many", code.clone());
+        raw.resolve(|_| Ok(map.clone())).expect("one map");
+        let options = Options::new().interpret(interpret);
+        let program = raw.load(&options).expect("a good program");
+        let found = program.run(&mut Context::from(vec![0; 8])).expect("to run").value;
+        assert_eq!(found, (1 << 20) - 1, "interpreted: {interpret}");
+    }
+}

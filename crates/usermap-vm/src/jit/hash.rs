@@ -24,8 +24,10 @@ struct Word {
 
 impl Translator<'_, '_> {
     /// Looks a key up in place; gives what r0 is then. Nothing if it cannot be done: the key is
-    /// elsewhere than in the function's own frame, or of an odd length.
+    /// elsewhere than in the function's own frame, or of an odd length, or the function has made
+    /// enough of them.
     pub(super) fn look_up_in_hash(&mut self, map: usize, table: &HashTable) -> Option<Value> {
+        self.hashes = self.hashes.checked_sub(1)?;
         let key = self.key(table.key_size)?;
         let HashTable { layout, start, .. } = *table;
         let hash = self.hash(&key, table.key_size, &layout);

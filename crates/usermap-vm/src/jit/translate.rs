@@ -26,6 +26,10 @@ pub(super) struct Program<'p> {
     pub(super) mask: u64,
 }
 
+/// Lookups in hashes that a function makes in place. Each is some seventy instructions, which take
+/// time to translate; a function with more of them goes the rest by a call.
+const MOST_HASHES: u32 = 8;
+
 /// A function in the middle of its translation.
 pub(super) struct Translator<'t, 'p> {
     pub(super) program: &'t Program<'p>,
@@ -52,6 +56,8 @@ pub(super) struct Translator<'t, 'p> {
     entries: Vec<u32>,
     /// What is known at the start of a block that is led to from one place, once that is translated.
     facts_at: Vec<Option<(Facts, (Value, i64))>>,
+    /// Lookups in hashes that may still be made in place.
+    pub(super) hashes: u32,
     /// The instruction that is being translated.
     pub(super) at: usize,
 }
@@ -116,6 +122,7 @@ pub(super) fn function(
         frame,
         base,
         stack,
+        hashes: MOST_HASHES,
         at: 0,
     };
     translator.translate(machine);
