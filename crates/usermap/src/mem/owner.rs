@@ -457,7 +457,9 @@ impl Patience {
             }
             return Ok(false);
         }
-        if !self.turns.is_multiple_of(16) {
+        // The first look comes before the CPU is given away: on a loaded machine it may be long until
+        // it is back, and the other may be dead.
+        if self.turns > SPINS && !self.turns.is_multiple_of(16) {
             std::thread::yield_now();
             return Ok(false);
         }
