@@ -80,7 +80,7 @@ fn completions_and_man_page_know_every_command() {
         }
         count += 1;
     }
-    assert_eq!(count, 22);
+    assert_eq!(count, 23);
     maps.fails("completions tcsh", 255, "no completions for 'tcsh'");
     maps.fails("completions", 255, "expected a shell");
 }
