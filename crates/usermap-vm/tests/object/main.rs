@@ -1,5 +1,6 @@
-//! Objects that clang built, read as programs, maps and variables; their C is in `objects`.
+//! Objects that clang and rustc built, read as programs, maps and variables; their C is in `objects`.
 
+mod aya;
 mod btf;
 mod clang;
 mod content;
