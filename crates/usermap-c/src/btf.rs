@@ -4,15 +4,15 @@
 //! that whoever opens a map, which carries its types in its region, gives them the id that they had
 //! for who created it.
 
+use crate::attr::{Attr, long, set_word, word};
 use crate::descriptor::{self, Object as Open};
-use crate::host::Process;
 use crate::registry::{self, Kind};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use usermap::abi::{command, errno, map_flags};
-use usermap::command::{ATTR_BYTES, BadFd, Fault, Host, Types, attribute, name};
+use usermap::command::{BadFd, Types, name};
 use usermap::{Error, Map, MapTypes, Result};
 use usermap_vm::btf::{self, Btf};
 
@@ -21,6 +21,9 @@ const MAGIC: &[u8; 8] = b"usermapB";
 const LIMIT: usize = 16 << 20;
 /// `sizeof(struct bpf_btf_info)`
 const INFO: usize = 32;
+
+/// Why BTF is refused.
+const MALFORMED: &str = "malformed BTF";
 
 /// BTF that is loaded.
 #[derive(Debug)]
@@ -37,7 +40,11 @@ impl Object {
     ///
     /// EINVAL if it is malformed; there is no room for it.
     pub fn load(bytes: &[u8]) -> Result<Object> {
-        let btf = Btf::parse(bytes).map_err(|_| refuse(command::BTF_LOAD, "malformed BTF"))?;
+        let btf = Btf::parse(bytes).map_err(|_| Error::Command {
+            command: name(command::BTF_LOAD),
+            rule: MALFORMED,
+            errno: errno::EINVAL,
+        })?;
         for probe in 0.. {
             let id = id_of(bytes, probe);
             match registry::open(Kind::Btf, id).ok().and_then(Object::from_file) {
@@ -47,7 +54,8 @@ impl Object {
                 None => {}
             }
             let file = registry::new_file().and_then(|file| {
-                write_all(file.as_fd(), &[MAGIC, bytes])?;
+                registry::write_all(file.as_fd(), MAGIC)?;
+                registry::write_all(file.as_fd(), bytes)?;
                 Ok(file)
             });
             let file = file.map_err(|error| io("making room for BTF", error))?;
@@ -66,13 +74,13 @@ impl Object {
     /// What a file is that may be BTF.
     pub fn from_file(file: OwnedFd) -> Option<Object> {
         let mut magic = [0; 8];
-        read_exact(file.as_fd(), &mut magic, 0)?;
+        registry::read_exact(file.as_fd(), &mut magic, 0)?;
         if magic != *MAGIC {
             return None;
         }
         let size = rustix::fs::fstat(&file).ok()?.st_size as usize;
         let mut bytes = vec![0; size.checked_sub(MAGIC.len()).filter(|size| *size <= LIMIT)?];
-        read_exact(file.as_fd(), &mut bytes, magic.len())?;
+        registry::read_exact(file.as_fd(), &mut bytes, magic.len())?;
         let btf = Btf::parse(&bytes).ok()?;
         let same_file = |probe: &u32| {
             let id = id_of(&bytes, *probe);
@@ -176,48 +184,42 @@ fn spin_lock(btf: &Btf, id: u32) -> Option<u32> {
 
 /// `BPF_BTF_LOAD`: struct { u64 btf, btf_log_buf; u32 btf_size, btf_log_size, btf_log_level,
 /// btf_log_true_size, btf_flags; s32 btf_token_fd; }
-pub(crate) fn load(address: u64, size: u32) -> Result<i32> {
-    const COMMAND: u32 = command::BTF_LOAD;
-    let attr = read(COMMAND, address, size, 40)?;
-    if field(&attr, 32) & !map_flags::TOKEN_FD != 0 {
-        return Err(refuse(COMMAND, "btf_flags are TOKEN_FD or nothing"));
+pub(crate) fn load(attr: &Attr) -> Result<i32> {
+    if attr.u32(32) & !map_flags::TOKEN_FD != 0 {
+        return Err(attr.invalid("btf_flags are TOKEN_FD or nothing"));
     }
-    if field(&attr, 32) != 0 {
-        return Err(refuse(COMMAND, "there are no tokens"));
+    if attr.u32(32) != 0 {
+        return Err(attr.invalid("there are no tokens"));
     }
-    let (log, log_size, level) = (long(&attr, 8), field(&attr, 20), field(&attr, 24));
+    let (log, log_size, level) = (attr.u64(8), attr.u32(20), attr.u32(24));
     let no_log = log == 0 && log_size == 0;
     if (log == 0) != (log_size == 0) || !no_log && level == 0 || level & !0xf != 0 {
-        return Err(refuse(COMMAND, "a log has an address, a size and a level, or none of them"));
+        return Err(attr.invalid("a log has an address, a size and a level, or none of them"));
     }
-    let length = field(&attr, 16) as usize;
+    let length = attr.u32(16) as usize;
     if length > LIMIT {
-        return Err(error(COMMAND, "more than 16 MiB of BTF", errno::E2BIG));
+        return Err(attr.error("more than 16 MiB of BTF", errno::E2BIG));
     }
-    let mut bytes = vec![0; length];
-    copy(length == 0, || Process.read(long(&attr, 0), &mut bytes))
-        .map_err(|Fault| fault(COMMAND))?;
+    let bytes = attr.bytes_in(attr.u64(0), length)?;
     if let Err(why) = Btf::parse(&bytes) {
         let mut text = format!("{why}\n\0").into_bytes();
         text.truncate(log_size as usize);
         if let Some(last) = text.last_mut() {
             *last = 0;
-            Process.write(log, &text).map_err(|Fault| fault(COMMAND))?;
         }
-        return Err(refuse(COMMAND, "malformed BTF"));
+        attr.copy_out(log, &text)?;
+        return Err(attr.invalid(MALFORMED));
     }
     give(Object::load(&bytes)?)
 }
 
 /// `BPF_BTF_GET_FD_BY_ID`: struct { u32 btf_id, next_id, open_flags; s32 fd_by_id_token_fd; }
-pub(crate) fn get_fd_by_id(address: u64, size: u32) -> Result<i32> {
-    const COMMAND: u32 = command::BTF_GET_FD_BY_ID;
-    let attr = read(COMMAND, address, size, 16)?;
-    if field(&attr, 8) != 0 {
-        return Err(refuse(COMMAND, "BTF takes no open_flags"));
+pub(crate) fn get_fd_by_id(attr: &Attr) -> Result<i32> {
+    if attr.u32(8) != 0 {
+        return Err(attr.invalid("BTF takes no open_flags"));
     }
-    let found = registry::open(Kind::Btf, field(&attr, 0)).ok().and_then(Object::from_file);
-    give(found.ok_or_else(|| error(COMMAND, "no BTF has this id", errno::ENOENT))?)
+    let found = registry::open(Kind::Btf, attr.u32(0)).ok().and_then(Object::from_file);
+    give(found.ok_or_else(|| attr.error("no BTF has this id", errno::ENOENT))?)
 }
 
 fn give(object: Object) -> Result<i32> {
@@ -228,71 +230,27 @@ fn give(object: Object) -> Result<i32> {
 
 /// `BPF_OBJ_GET_INFO_BY_FD` of BTF: struct { u64 btf; u32 btf_size, id; u64 name; u32 name_len,
 /// kernel_btf; }
-pub(crate) fn info(object: &Object, address: u64, size: u32) -> Result<i32> {
-    const COMMAND: u32 = command::OBJ_GET_INFO_BY_FD;
-    let attr = read(COMMAND, address, size, 16)?;
-    let (given, target) = (field(&attr, 4) as usize, long(&attr, 8));
-    if given > 4096 {
-        return Err(error(COMMAND, "a structure of more than 4096 bytes", errno::E2BIG));
-    }
-    let mut all = vec![0; given.max(INFO)];
-    copy(given == 0, || Process.read(target, &mut all[..given])).map_err(|Fault| fault(COMMAND))?;
-    let (info, tail) = all.split_at_mut(INFO);
-    if tail.iter().any(|byte| *byte != 0) {
-        return Err(error(COMMAND, "fields that this version does not know", errno::E2BIG));
-    }
+pub(crate) fn info(object: &Object, attr: &Attr) -> Result<i32> {
+    let (given, target) = (attr.u32(4), attr.u64(8));
+    let mut info = attr.structure(target, INFO, given)?;
     let bytes = object.btf.bytes();
-    let copied = bytes.len().min(field(info, 8) as usize);
-    copy(copied == 0, || Process.write(long(info, 0), &bytes[..copied]))
-        .map_err(|Fault| fault(COMMAND))?;
-    let (name, name_len) = (long(info, 16), field(info, 24));
+    let copied = bytes.len().min(word(&info, 8) as usize);
+    attr.copy_out(long(&info, 0), &bytes[..copied])?;
+    let (name, name_len) = (long(&info, 16), word(&info, 24));
     if (name == 0) != (name_len == 0) {
-        return Err(refuse(COMMAND, "a name has an address and a length, or neither"));
+        return Err(attr.invalid("a name has an address and a length, or neither"));
     }
     // Only the kernel's own BTF has a name.
-    copy(name == 0, || Process.write(name, &[0])).map_err(|Fault| fault(COMMAND))?;
+    if name != 0 {
+        attr.copy_out(name, &[0])?;
+    }
     for (at, number) in [(8, bytes.len() as u32), (12, object.id), (24, 0), (28, 0)] {
-        info[at..at + 4].copy_from_slice(&number.to_ne_bytes());
+        set_word(&mut info, at, number);
     }
-    let told = given.min(INFO);
-    copy(told == 0, || Process.write(target, &info[..told]))
-        .and_then(|()| Process.write(address + 4, &(told as u32).to_ne_bytes()))
-        .map_err(|Fault| fault(COMMAND))?;
+    let told = INFO.min(given as usize);
+    attr.copy_out(target, &info[..told])?;
+    attr.put(4, told as u32)?;
     Ok(0)
-}
-
-/// The attribute of a command whose last field ends at `end`.
-pub(crate) fn read(command: u32, address: u64, size: u32, end: usize) -> Result<[u8; ATTR_BYTES]> {
-    let attr = attribute(&Process, command, address, size)?;
-    match attr[end..].iter().all(|byte| *byte == 0) {
-        true => Ok(attr),
-        false => Err(refuse(command, "fields are set that the command does not have")),
-    }
-}
-
-pub(crate) fn field(bytes: &[u8], at: usize) -> u32 {
-    u32::from_ne_bytes(core::array::from_fn(|index| bytes[at + index]))
-}
-
-fn long(bytes: &[u8], at: usize) -> u64 {
-    u64::from_ne_bytes(core::array::from_fn(|index| bytes[at + index]))
-}
-
-/// Of no bytes every address is good.
-fn copy(empty: bool, copy: impl FnOnce() -> Result<(), Fault>) -> Result<(), Fault> {
-    if empty { Ok(()) } else { copy() }
-}
-
-pub(crate) fn error(command: u32, rule: &'static str, errno: i32) -> Error {
-    Error::Command { command: name(command), rule, errno }
-}
-
-pub(crate) fn refuse(command: u32, rule: &'static str) -> Error {
-    error(command, rule, errno::EINVAL)
-}
-
-pub(crate) fn fault(command: u32) -> Error {
-    error(command, "the caller's memory cannot be accessed", errno::EFAULT)
 }
 
 fn io(doing: &'static str, error: Errno) -> Error {
@@ -309,30 +267,4 @@ fn id_of(bytes: &[u8], probe: u32) -> u32 {
     });
     let span = i32::MAX as u64 - 1;
     (((hash ^ hash >> 32) % span + u64::from(probe)) % span) as u32 + 1
-}
-
-fn write_all(file: BorrowedFd<'_>, parts: &[&[u8]]) -> rustix::io::Result<()> {
-    for part in parts {
-        let mut rest = *part;
-        while !rest.is_empty() {
-            match rustix::io::write(file, rest) {
-                Err(Errno::INTR) => {}
-                written => rest = &rest[written?..],
-            }
-        }
-    }
-    Ok(())
-}
-
-fn read_exact(file: BorrowedFd<'_>, bytes: &mut [u8], from: usize) -> Option<()> {
-    let mut filled = 0;
-    while filled < bytes.len() {
-        match rustix::io::pread(file, &mut bytes[filled..], (from + filled) as u64) {
-            Ok(0) => return None,
-            Ok(count) => filled += count,
-            Err(Errno::INTR) => {}
-            Err(_) => return None,
-        }
-    }
-    Some(())
 }

@@ -13,12 +13,14 @@
 //! | [`program`] | programs that are loaded: their commands, their files |
 //! | [`btf`] | BTF that programs load, and the types of maps |
 //! | [`seam`] | bpf(2) as programs call it: which command is whose |
+//! | `attr` | a command's attribute and the caller's memory, as the kernel reads them |
 //! | `bpffs` | where pins are: names below a bpf file system stand for names in the default folder |
 //! | `process` | what /proc says of descriptors |
 //! | `foreign/` | all `unsafe` code: the functions that C calls, memory that C points at |
 //!
 //! From Rust, use the crate `usermap`; this one's Rust functions are for its own tests.
 
+mod attr;
 mod bpffs;
 pub mod btf;
 pub mod descriptor;

@@ -62,6 +62,31 @@ pub fn new_file() -> Result<OwnedFd> {
         .or_else(|_| fs::memfd_create("usermap", MemfdFlags::CLOEXEC))
 }
 
+/// Writes all of the bytes to an object's file.
+pub(crate) fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::write(file, bytes) {
+            Err(Errno::INTR) => {}
+            written => bytes = &bytes[written?..],
+        }
+    }
+    Ok(())
+}
+
+/// Fills the bytes from this place of an object's file on; nothing if they are not there.
+pub(crate) fn read_exact(file: BorrowedFd<'_>, bytes: &mut [u8], from: usize) -> Option<()> {
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match rustix::io::pread(file, &mut bytes[filled..], (from + filled) as u64) {
+            Ok(0) => return None,
+            Ok(count) => filled += count,
+            Err(Errno::INTR) => {}
+            Err(_) => return None,
+        }
+    }
+    Some(())
+}
+
 /// Says that somebody has the object open, for as long as this open file is.
 ///
 /// # Errors

@@ -4,7 +4,8 @@
 //! that does not know it, EINVAL. With `USERMAP_LOG=1` every call is a line on standard error: what
 //! was asked, what was answered, and why it was refused.
 
-use crate::btf::{self, field};
+use crate::attr::{Attr, long, word};
+use crate::btf;
 use crate::descriptor::{self, Object};
 use crate::host::Process;
 use crate::program;
@@ -12,7 +13,7 @@ use crate::registry::{self, Kind};
 use std::fmt::Write;
 use std::sync::OnceLock;
 use usermap::abi::{MapType, command, errno};
-use usermap::command::{BadFd, Fault, Host, attribute, name};
+use usermap::command::{BadFd, Host, attribute, name};
 use usermap::{Error, Result};
 
 /// One bpf(2) command: `attr` is the address of a `bpf_attr` of `size` bytes.
@@ -39,16 +40,17 @@ pub fn bpf(number: u32, attr: u64, size: u32) -> Result<i32> {
 }
 
 fn dispatch(number: u32, attr: u64, size: u32) -> Result<i32> {
+    let read = |end| Attr::read(number, attr, size, end);
     match number {
         command::OBJ_GET_INFO_BY_FD => match behind(number, attr, size) {
-            Ok(Object::Btf(object)) => btf::info(&object, attr, size),
+            Ok(Object::Btf(object)) => btf::info(&object, &read(16)?),
             Ok(Object::Program(_)) => program::bpf(number, attr, size),
             _ => usermap::command::bpf(&Process, number, attr, size),
         },
-        command::BTF_LOAD => btf::load(attr, size),
-        command::BTF_GET_FD_BY_ID => btf::get_fd_by_id(attr, size),
-        command::BTF_GET_NEXT_ID => next_id(Kind::Btf, number, attr, size),
-        command::PROG_GET_NEXT_ID => next_id(Kind::Program, number, attr, size),
+        command::BTF_LOAD => btf::load(&read(40)?),
+        command::BTF_GET_FD_BY_ID => btf::get_fd_by_id(&read(16)?),
+        command::BTF_GET_NEXT_ID => next_id(Kind::Btf, &read(8)?),
+        command::PROG_GET_NEXT_ID => next_id(Kind::Program, &read(8)?),
         command::PROG_LOAD
         | command::PROG_TEST_RUN
         | command::PROG_GET_FD_BY_ID
@@ -58,15 +60,14 @@ fn dispatch(number: u32, attr: u64, size: u32) -> Result<i32> {
 }
 
 /// `BPF_*_GET_NEXT_ID`: struct { u32 start_id, next_id; }
-fn next_id(kind: Kind, number: u32, address: u64, size: u32) -> Result<i32> {
-    let attr = btf::read(number, address, size, 8)?;
-    let start = field(&attr, 0);
+fn next_id(kind: Kind, attr: &Attr) -> Result<i32> {
+    let start = attr.u32(0);
     if start >= i32::MAX as u32 {
-        return Err(btf::refuse(number, "start_id is past the last id that there can be"));
+        return Err(attr.invalid("start_id is past the last id that there can be"));
     }
     let id = registry::next_id(kind, start)
-        .ok_or_else(|| btf::error(number, "none has a larger id", errno::ENOENT))?;
-    Process.write(address + 4, &id.to_ne_bytes()).map_err(|Fault| btf::fault(number))?;
+        .ok_or_else(|| attr.error("none has a larger id", errno::ENOENT))?;
+    attr.put(4, id)?;
     Ok(0)
 }
 
@@ -93,7 +94,7 @@ const fn fd_place(number: u32) -> Option<usize> {
 fn behind(number: u32, attr: u64, size: u32) -> Result<Object, BadFd> {
     let attr = attribute(&Process, number, attr, size).map_err(|_| BadFd::NotOpen)?;
     let place = fd_place(number).ok_or(BadFd::NotOpen)?;
-    descriptor::get(field(&attr, place) as i32)
+    descriptor::get(word(&attr, place) as i32)
 }
 
 /// Whether a command is on an object of usermap's, so that nobody else can answer it.
@@ -137,7 +138,7 @@ fn log(number: u32, attr: u64, size: u32, answer: &Result<i32>) {
             ) =>
         {
             let next = attribute(&Process, number, attr, size);
-            writeln!(line, " = 0, id {}", next.map_or(0, |attr| field(&attr, 4)))
+            writeln!(line, " = 0, id {}", next.map_or(0, |attr| word(&attr, 4)))
         }
         Ok(value) => writeln!(line, " = {value}"),
         Err(error) => writeln!(line, " = -{}: {error}", error.errno()),
@@ -146,7 +147,7 @@ fn log(number: u32, attr: u64, size: u32, answer: &Result<i32>) {
 }
 
 fn operands(line: &mut String, number: u32, attr: &[u8]) -> std::fmt::Result {
-    let at = |place| field(attr, place);
+    let at = |place| word(attr, place);
     if let Some(place) = fd_place(number) {
         write!(line, " fd {}", at(place) as i32)?;
         if let Ok(map) = descriptor::map(at(place) as i32) {
@@ -173,8 +174,7 @@ fn operands(line: &mut String, number: u32, attr: &[u8]) -> std::fmt::Result {
         | command::PROG_GET_NEXT_ID
         | command::BTF_GET_NEXT_ID => write!(line, " id {}", at(0)),
         command::OBJ_PIN | command::OBJ_GET => {
-            let address = u64::from(at(0)) | u64::from(at(4)) << 32;
-            write!(line, " {:?}", String::from_utf8_lossy(&text(address)))
+            write!(line, " {:?}", String::from_utf8_lossy(&text(long(attr, 0))))
         }
         command::MAP_LOOKUP_BATCH
         | command::MAP_LOOKUP_AND_DELETE_BATCH

@@ -13,9 +13,9 @@
 //! Instructions name maps by their ids. Anybody may have written the file: what is read is checked like
 //! what a program's loader gives.
 
-use super::attr::{set_word, word};
 use super::{Program, records};
-use crate::registry::{self, Kind};
+use crate::attr::{set_word, word};
+use crate::registry::{self, Kind, read_exact, write_all};
 use crate::seam;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::OFlags;
@@ -219,16 +219,6 @@ pub(super) fn append_map(file: BorrowedFd<'_>, id: u32) -> Result<()> {
     write_all(file.as_fd(), &id.to_ne_bytes())
 }
 
-fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<()> {
-    while !bytes.is_empty() {
-        match rustix::io::write(file, bytes) {
-            Err(Errno::INTR) => {}
-            written => bytes = &bytes[written?..],
-        }
-    }
-    Ok(())
-}
-
 fn read_all(file: BorrowedFd<'_>) -> Option<Vec<u8>> {
     let mut magic = [0; MAGIC.len()];
     let read = rustix::io::pread(file, &mut magic, 0).ok()?;
@@ -237,15 +227,7 @@ fn read_all(file: BorrowedFd<'_>) -> Option<Vec<u8>> {
         return None;
     }
     let mut bytes = vec![0; size as usize];
-    let mut filled = 0;
-    while filled < bytes.len() {
-        match rustix::io::pread(file, &mut bytes[filled..], filled as u64) {
-            Ok(0) => return None,
-            Ok(count) => filled += count,
-            Err(Errno::INTR) => {}
-            Err(_) => return None,
-        }
-    }
+    read_exact(file, &mut bytes, 0)?;
     Some(bytes)
 }
 

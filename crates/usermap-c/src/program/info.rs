@@ -1,9 +1,9 @@
 //! `BPF_OBJ_GET_INFO_BY_FD` of a program: struct { u32 bpf_fd, info_len; u64 info; }, which is the
 //! address of a `struct bpf_prog_info`.
 
-use super::attr::{Attr, set_word, word};
 use super::records::{FUNCTION_BYTES, LINE_BYTES};
 use super::{Program, of};
+use crate::attr::{Attr, set_word, word};
 use std::fmt::Write;
 use usermap::Result;
 

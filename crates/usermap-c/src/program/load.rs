@@ -7,10 +7,10 @@
 //! core_relo_rec_size, log_true_size; s32 prog_token_fd; u32 fd_array_cnt; u64 signature; u32
 //! signature_size; s32 keyring_id; }
 
-use super::attr::Attr;
 use super::file::{Source, options};
 use super::log::Log;
 use super::{Program, install, license, records};
+use crate::attr::Attr;
 use crate::descriptor::{self, Object};
 use crate::seam;
 use sha2::{Digest, Sha256};

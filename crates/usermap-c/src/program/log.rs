@@ -1,7 +1,7 @@
 //! The log that a loader asks for: its rules, and how a text too long for it is cut
 //! (`kernel/bpf/log.c`).
 
-use super::attr::Attr;
+use crate::attr::Attr;
 use usermap::Result;
 use usermap::abi::errno;
 

@@ -2,7 +2,6 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `attr` | a command's attribute, as the kernel reads it |
 //! | `load` | `BPF_PROG_LOAD`: what is checked, and in which order |
 //! | `records` | the records of functions and source lines that come with a program |
 //! | `log` | the log that a loader asks for |
@@ -16,7 +15,6 @@
 //! opens by an id or a pin is enough: the program is checked and translated there once more. Its
 //! maps and its BTF live as long as it does, by links that are kept beside its entry in the registry.
 
-mod attr;
 mod file;
 mod info;
 mod license;
@@ -25,9 +23,9 @@ mod log;
 mod records;
 mod run;
 
+use crate::attr::{self, Attr};
 use crate::descriptor::{self, Object};
 use crate::registry::{self, Kind};
-use attr::Attr;
 use file::Source;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};

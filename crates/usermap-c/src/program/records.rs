@@ -1,8 +1,8 @@
 //! What comes with a program about its functions and source lines: `struct bpf_func_info` and
 //! `struct bpf_line_info`, checked as the kernel does it (`check_btf_info`).
 
-use super::attr::{Attr, word};
 use super::log::Log;
+use crate::attr::{Attr, word};
 use usermap::Result;
 use usermap::abi::errno;
 use usermap_vm::btf::{Btf, FunctionInfo, Kind, LineInfo};

@@ -3,8 +3,8 @@
 //! struct { u32 prog_fd, retval, data_size_in, data_size_out; u64 data_in, data_out; u32 repeat,
 //! duration, ctx_size_in, ctx_size_out; u64 ctx_in, ctx_out; u32 flags, cpu, batch_size; }
 
-use super::attr::{Attr, set_word, word};
 use super::{Program, of};
+use crate::attr::{Attr, set_word, word};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use usermap::Result;
