@@ -1,5 +1,6 @@
-//! Installing the library for C. Cargo builds it as libusermap_c; here it gets its name, the name
-//! that programs ask the loader for (soname), and a file for pkg-config.
+//! Installing the library for C, and the command that preloads it (`usermap wrap`). Cargo builds
+//! the library as libusermap_c; here it gets its name, the name that programs ask the loader for
+//! (soname), and a file for pkg-config.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -42,9 +43,11 @@ impl Options {
     pub fn install(&self) -> Result<(), String> {
         let built = build()?;
         let root = root();
-        let (lib, include) = (self.place(&self.libdir), self.place(&self.prefix.join("include")));
+        let [lib, include, bin] =
+            [&self.libdir, &self.prefix.join("include"), &self.prefix.join("bin")]
+                .map(|folder| self.place(folder));
         let pkgconfig = lib.join("pkgconfig");
-        for folder in [&lib, &include, &pkgconfig] {
+        for folder in [&lib, &include, &bin, &pkgconfig] {
             fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         }
         let full = format!("libusermap.so.{VERSION}");
@@ -58,10 +61,13 @@ impl Options {
         for header in ["usermap.h", "usermap_helpers.h"] {
             copy(&root.join("include").join(header), &include.join(header))?;
         }
+        let command = bin.join("usermap");
+        copy(&built.join("usermap"), &command)?;
+        run(Command::new("strip").arg(&command))?;
         let file = pkgconfig.join("usermap.pc");
         fs::write(&file, self.pkg_config())
             .map_err(|error| format!("{}: {error}", file.display()))?;
-        println!("{}", file.display());
+        println!("{}\n{}", command.display(), file.display());
         Ok(())
     }
 
@@ -106,21 +112,25 @@ fn root() -> PathBuf {
     own.parent().unwrap_or(own).to_owned()
 }
 
-/// Builds the library; gives the folder where cargo puts it.
+/// Builds the library and the command; gives the folder where cargo puts them.
 fn build() -> Result<PathBuf, String> {
     let target = root().join("target");
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or(target, PathBuf::from);
-    let status = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
-        .current_dir(root())
-        .args(["rustc", "--release", "--package", "usermap-c", "--lib"])
-        .args(["--crate-type", "cdylib,staticlib", "--target-dir"])
-        .arg(&target)
-        .args(["--", "-C", &format!("link-arg=-Wl,-soname,{}", soname())])
-        .status()
-        .map_err(|error| format!("cargo: {error}"))?;
-    if !status.success() {
-        return Err("the library was not built".to_owned());
-    }
+    let cargo = |what: &str, arguments: &[&str], more: &[&str]| {
+        let status = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
+            .current_dir(root())
+            .args(arguments)
+            .args(["--locked", "--release", "--target-dir"])
+            .arg(&target)
+            .args(more)
+            .status()
+            .map_err(|error| format!("cargo: {error}"))?;
+        status.success().then_some(()).ok_or_else(|| format!("{what} was not built"))
+    };
+    let library = ["rustc", "--package", "usermap-c", "--lib", "--crate-type", "cdylib,staticlib"];
+    let soname = format!("link-arg=-Wl,-soname,{}", soname());
+    cargo("the library", &library, &["--", "-C", &soname])?;
+    cargo("the command", &["build", "--package", "usermap-cli"], &[])?;
     Ok(target.join("release"))
 }
 
@@ -129,7 +139,8 @@ fn copy(from: &Path, to: &Path) -> Result<(), String> {
     let _ = fs::remove_file(to);
     let failed = |error| format!("{} to {}: {error}", from.display(), to.display());
     fs::copy(from, to).map_err(failed)?;
-    let mode = if to.to_string_lossy().contains(".so") { 0o755 } else { 0o644 };
+    let is_data = to.extension().is_some_and(|extension| extension == "h" || extension == "a");
+    let mode = if is_data { 0o644 } else { 0o755 };
     fs::set_permissions(to, fs::Permissions::from_mode(mode)).map_err(failed)
 }
 

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask install --prefix FOLDER [--libdir FOLDER] [--destdir FOLDER]
 
-Builds the library for C in release mode and installs it:
+Builds the library for C and the command in release mode and installs them:
+    PREFIX/bin/usermap               the command; it finds the library for `usermap wrap`
     PREFIX/lib/libusermap.so, .a     the library, with the links of its version
     PREFIX/include/usermap.h         for C and C++
     PREFIX/include/usermap_helpers.h for eBPF programs

@@ -70,24 +70,27 @@ pub fn run(session: &mut Session, _: &mut Words<'_>) -> Result {
     Err(Failure::Message { text, code, aside: false })
 }
 
-/// Where libusermap.so is: `$USERMAP_LIB`, beside this program, or in the folder of libraries
-/// beside its folder.
+/// Where libusermap.so is: `$USERMAP_LIB`, beside this program, in the folder of libraries beside its
+/// folder, or where the loader is told to look first.
 fn library() -> Result<PathBuf> {
     let given = std::env::var_os("USERMAP_LIB").filter(|path| !path.is_empty()).map(PathBuf::from);
     let own = std::env::current_exe().unwrap_or_default();
     let folder = own.parent().unwrap_or(Path::new("."));
-    let beside = [folder.to_owned(), folder.join("../lib"), folder.join("../lib64")];
+    let mut folders = vec![folder.to_owned(), folder.join("../lib"), folder.join("../lib64")];
+    let told = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+    folders.extend(std::env::split_paths(&told).filter(|folder| !folder.as_os_str().is_empty()));
     let mut places: Vec<PathBuf> = match &given {
         Some(path) => vec![path.clone()],
-        None => beside.iter().flat_map(|folder| NAMES.map(|name| folder.join(name))).collect(),
+        None => folders.iter().flat_map(|folder| NAMES.map(|name| folder.join(name))).collect(),
     };
     let Some(found) = places.iter().position(|place| place.is_file()) else {
         let text = match given {
             Some(path) => format!("USERMAP_LIB is {}, which is no file", path.display()),
             None => format!(
-                "libusermap.so is not in {} nor in {}; USERMAP_LIB can say where it is",
-                beside[0].display(),
-                beside[1].display()
+                "libusermap.so is not in {}, nor in {}, nor in a folder of LD_LIBRARY_PATH; \
+                 USERMAP_LIB can say where it is",
+                folders[0].display(),
+                folders[1].display()
             ),
         };
         return Err(Failure::new(text));
