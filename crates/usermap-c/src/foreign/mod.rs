@@ -4,7 +4,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `memory` | copies from and to the caller's addresses; a bad one is a [`Fault`], not a crash |
-//! | `table` | values by number that are read without a lock |
+//! | `table` | values by number that are read without a lock; `hazard` says which of them are in use |
 //! | `element`, `batch`, `object` | libbpf's functions; `options` reads what they are given, `attr` calls the seam |
 //! | `own`, `own_create` | the functions of `usermap.h` |
 //! | `interpose_close` | close(2) and its like |
@@ -20,6 +20,7 @@
 mod attr;
 pub mod batch;
 pub mod element;
+mod hazard;
 pub mod interpose;
 pub mod interpose_close;
 mod mappings;

@@ -1,24 +1,17 @@
 //! Values by number that are read without a lock and without a write to shared memory.
 //!
 //! A slot holds a pointer to a node. A reader says in a record of its thread which node it is about
-//! to use (a hazard pointer), looks again whether the slot still holds it, and uses it. Whoever takes a
-//! node out of its slot puts it on the list of retired ones; it is freed by whoever finds that no
-//! record names it: the one who took it out, or the reader who was the last to use it.
-//!
-//! The store to the record must be seen by those who look at the records before the second look at
-//! the slot happens. A fence there would cost more than the rest of a lookup. So the other side pays:
-//! membarrier(2) makes every running thread of the process go through a fence. Where the kernel
-//! does not have it, readers go through one of their own.
+//! to use (the file `hazard`), looks again whether the slot still holds it, and uses it. Whoever
+//! takes a node out of its slot puts it on the list of retired ones; it is freed by whoever finds that
+//! no record names it: the one who took it out, or the reader who was the last to use it.
 //!
 //! There is no lock, so a fork at any moment leaves the child's copy usable. At worst the child never
 //! frees what another thread had in its hands at that moment.
 
-use rustix::thread::{MembarrierCommand, membarrier};
-use std::cell::Cell;
-use std::ptr::{self, NonNull};
-use std::sync::Once;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, compiler_fence, fence};
+use super::hazard::{Reading, barrier, is_named};
+use std::ptr;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::{AtomicPtr, AtomicUsize};
 
 /// Slots of a chunk, which comes into being when the first of its numbers is set.
 const CHUNK: usize = 1 << 16;
@@ -116,6 +109,30 @@ impl<T: Send + Sync + 'static> Table<T> {
             self.free_retired();
         }
         Found::Value(result)
+    }
+
+    /// Uses the value of a number as [`read`](Table::read) does, if that can be done at once: not
+    /// for this thread's first value, nor in a signal handler that came upon a read, nor while
+    /// another thread changes the number's value.
+    #[inline(always)]
+    pub fn read_at_once<R>(&self, number: usize, using: impl FnOnce(&T) -> R) -> Option<R> {
+        let slot = self.slot(number)?;
+        let node = slot.load(Acquire);
+        if node.is_null() || node == blocked() {
+            return None;
+        }
+        let reading = Reading::begin_at_once()?;
+        reading.names(node.cast());
+        if slot.load(Acquire) != node {
+            return None;
+        }
+        // SAFETY: as in `read`.
+        let result = using(unsafe { &(*node).value });
+        drop(reading);
+        if !self.retired.load(Relaxed).is_null() {
+            self.free_retired();
+        }
+        Some(result)
     }
 
     /// Gives a number this value instead of what it had.
@@ -253,169 +270,134 @@ impl<T: Send + Sync + 'static> Table<T> {
     }
 }
 
-/// A thread's record: the node that it uses.
-struct Record {
-    node: AtomicPtr<()>,
-    taken: AtomicBool,
-    next: *const Record,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicUsize};
+    use std::thread;
 
-/// All records, of all tables. They are taken again, and never freed.
-static RECORDS: AtomicPtr<Record> = AtomicPtr::new(ptr::null_mut());
-
-/// Whether readers go without a fence.
-static ASYMMETRIC: AtomicBool = AtomicBool::new(false);
-
-thread_local! {
-    /// This thread's record, for as long as it lives.
-    static OWN: Cell<*const Record> = const { Cell::new(ptr::null()) };
-    /// Gives it back.
-    static AT_EXIT: GiveBack = const { GiveBack };
-}
-
-struct GiveBack;
-
-impl Drop for GiveBack {
-    fn drop(&mut self) {
-        let own = OWN.replace(ptr::null());
-        // SAFETY: records are never freed.
-        if let Some(record) = unsafe { own.as_ref() } {
-            record.taken.store(false, Release);
-        }
+    /// A value that counts how many of its like there are, and that knows if it was dropped.
+    struct Counted {
+        alive: Arc<AtomicUsize>,
+        number: Box<usize>,
     }
-}
 
-/// A record in use: the thread's own, or where that is in use already (a signal handler reads, too)
-/// another one.
-struct Reading {
-    record: NonNull<Record>,
-    borrowed: bool,
-}
-
-impl Reading {
-    #[inline(always)]
-    fn begin() -> Reading {
-        match NonNull::new(OWN.get().cast_mut()) {
-            // SAFETY: records are never freed.
-            Some(record) if unsafe { record.as_ref() }.node.load(Relaxed).is_null() => {
-                Reading { record, borrowed: false }
-            }
-            own => Reading::begin_with_new(own.is_none()),
+    impl Counted {
+        fn new(alive: &Arc<AtomicUsize>, number: usize) -> Counted {
+            alive.fetch_add(1, Relaxed);
+            Counted { alive: alive.clone(), number: Box::new(number) }
         }
     }
 
-    #[cold]
-    fn begin_with_new(keep: bool) -> Reading {
-        static ONCE: Once = Once::new();
-        ONCE.call_once(|| {
-            ASYMMETRIC.store(register(), SeqCst);
-            // SAFETY: the function does what may be done in a forked child: it writes to atomics.
-            // Where it cannot be registered, a child may keep a little that it could free.
-            unsafe { libc::pthread_atfork(None, None, Some(forget_other_threads)) };
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.alive.fetch_sub(1, Relaxed);
+        }
+    }
+
+    fn table() -> (&'static Table<Counted>, Arc<AtomicUsize>) {
+        // On the heap from the start: it is too large for a thread's stack.
+        let layout = std::alloc::Layout::new::<Table<Counted>>();
+        // SAFETY: zeros are a table without values, and it lives for ever.
+        let table = unsafe { &*std::alloc::alloc_zeroed(layout).cast::<Table<Counted>>() };
+        (table, Arc::new(AtomicUsize::new(0)))
+    }
+
+    #[test]
+    fn a_value_in_use_is_not_dropped() {
+        let (table, alive) = table();
+        table.set(1, Counted::new(&alive, 1));
+        let used = table.read(1, |value| {
+            table.clear(1);
+            assert_eq!(table.read(1, |_| ()), Found::Nothing);
+            assert_eq!((alive.load(Relaxed), *value.number), (1, 1));
         });
-        let record = take_record();
-        // Not kept by a thread that is about to end, which could not give it back.
-        let kept = keep && AT_EXIT.try_with(|_| ()).is_ok();
-        if kept {
-            OWN.set(record.as_ptr());
+        assert_eq!(used, Found::Value(()));
+        assert_eq!(alive.load(Relaxed), 0, "the last reader frees it");
+    }
+
+    #[test]
+    fn a_read_within_a_read_ends_neither() {
+        let (table, alive) = table();
+        table.set(1, Counted::new(&alive, 1));
+        table.set(2, Counted::new(&alive, 2));
+        let used = table.read(1, |outer| {
+            // As a signal handler does it. The thread's own record is in use.
+            assert_eq!(table.read_at_once(2, |_| ()), None);
+            assert_eq!(table.read(2, |inner| *inner.number), Found::Value(2));
+            table.clear(1);
+            assert_eq!((alive.load(Relaxed), *outer.number), (2, 1));
+        });
+        assert_eq!(used, Found::Value(()));
+        assert_eq!(table.read_at_once(2, |inner| *inner.number), Some(2));
+        assert_eq!(alive.load(Relaxed), 1);
+    }
+
+    #[test]
+    fn blocked_numbers_are_not_read() {
+        let (table, alive) = table();
+        table.set(1, Counted::new(&alive, 1));
+        assert_eq!(table.read(1, |_| ()), Found::Value(()));
+        table.block(1);
+        assert_eq!(table.read_at_once(1, |_| ()), None);
+        assert_eq!(table.read(1, |_| ()), Found::Blocked);
+        assert!(!table.set_if_empty(1, Counted::new(&alive, 1)));
+        table.unblock(1);
+        assert_eq!((table.read(1, |_| ()), alive.load(Relaxed)), (Found::Nothing, 0));
+    }
+
+    #[test]
+    fn threads_read_what_others_replace() {
+        const NUMBERS: usize = 4;
+        let rounds = if cfg!(miri) { 30 } else { 3_000 };
+        let (table, alive) = table();
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let over = &over;
+            let readers: Vec<_> = (0..2)
+                .map(|_| {
+                    scope.spawn(move || {
+                        while !over.load(Relaxed) {
+                            for number in 0..NUMBERS {
+                                let check = |value: &Counted| assert_eq!(*value.number, number);
+                                if table.read_at_once(number, check).is_none() {
+                                    table.read(number, check);
+                                }
+                            }
+                        }
+                    })
+                })
+                .collect();
+            let writers: Vec<_> = (0..2)
+                .map(|_| {
+                    let alive = &alive;
+                    scope.spawn(move || {
+                        for round in 0..rounds {
+                            let number = round % NUMBERS;
+                            table.set(number, Counted::new(alive, number));
+                            match round % 3 {
+                                0 => table.clear(number),
+                                1 => table.block(number),
+                                _ => {}
+                            }
+                            table.unblock(number);
+                        }
+                    })
+                })
+                .collect();
+            for writer in writers {
+                writer.join().expect("it does not panic");
+            }
+            over.store(true, Relaxed);
+            for reader in readers {
+                reader.join().expect("it does not panic");
+            }
+        });
+        for number in 0..NUMBERS {
+            table.clear(number);
         }
-        Reading { record, borrowed: !kept }
-    }
-
-    fn record(&self) -> &Record {
-        // SAFETY: records are never freed.
-        unsafe { self.record.as_ref() }
-    }
-
-    /// Says that this node is used, to be seen before what the thread reads next.
-    #[inline(always)]
-    fn names(&self, node: *mut ()) {
-        self.record().node.store(node, Release);
-        fence_of_reader();
-    }
-}
-
-/// Orders a store to a record before the load that follows.
-#[inline(always)]
-fn fence_of_reader() {
-    if ASYMMETRIC.load(Relaxed) {
-        compiler_fence(SeqCst);
-    } else {
-        fence(SeqCst);
-    }
-}
-
-impl Drop for Reading {
-    #[inline(always)]
-    fn drop(&mut self) {
-        self.record().node.store(ptr::null_mut(), Release);
-        // What follows (whether there is something to free) is read after this.
-        fence_of_reader();
-        if self.borrowed {
-            self.record().taken.store(false, Release);
-        }
-    }
-}
-
-fn records() -> impl Iterator<Item = &'static Record> {
-    let mut next = RECORDS.load(Acquire).cast_const();
-    std::iter::from_fn(move || {
-        // SAFETY: records are whole before they are published, and never freed.
-        let record = unsafe { next.as_ref() }?;
-        next = record.next;
-        Some(record)
-    })
-}
-
-fn take_record() -> NonNull<Record> {
-    let free = records().find(|record| {
-        !record.taken.load(Relaxed)
-            && record.taken.compare_exchange(false, true, AcqRel, Relaxed).is_ok()
-    });
-    if let Some(record) = free {
-        return NonNull::from(record);
-    }
-    let record = Box::into_raw(Box::new(Record {
-        node: AtomicPtr::new(ptr::null_mut()),
-        taken: AtomicBool::new(true),
-        next: ptr::null(),
-    }));
-    let mut first = RECORDS.load(Relaxed);
-    loop {
-        // SAFETY: nobody else knows the record before it is published.
-        unsafe { (*record).next = first };
-        match RECORDS.compare_exchange_weak(first, record, AcqRel, Relaxed) {
-            // SAFETY: a box's pointer is not null.
-            Ok(_) => return unsafe { NonNull::new_unchecked(record) },
-            Err(now) => first = now,
-        }
-    }
-}
-
-fn is_named(node: *mut ()) -> bool {
-    records().any(|record| record.node.load(Acquire) == node)
-}
-
-/// Every running thread of this process goes through a fence. Gives false if that cannot be had.
-fn barrier() -> bool {
-    if !ASYMMETRIC.load(Relaxed) {
-        fence(SeqCst);
-        return true;
-    }
-    let barrier = || membarrier(MembarrierCommand::PrivateExpedited).is_ok();
-    // The second try: a process that was made by some kinds of clone has to register again.
-    barrier() || register() && barrier()
-}
-
-fn register() -> bool {
-    membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok()
-}
-
-/// In a forked child: the other threads are not there, and use nothing.
-extern "C" fn forget_other_threads() {
-    let own = OWN.get();
-    for record in records().filter(|record| !ptr::eq(*record, own)) {
-        record.node.store(ptr::null_mut(), Release);
-        record.taken.store(false, Release);
+        // What a reader had in use when the last one was freed is freed with this one.
+        assert_eq!(alive.load(Relaxed), 0);
     }
 }
