@@ -1,5 +1,5 @@
-//! What a lookup by descriptor costs: the Rust call, the C function, bpf(2) as a preloaded program
-//! makes it, and bpf(2) of the running kernel, in one run.
+//! What a lookup by descriptor costs: the Rust call, the C function (linked statically, and of the
+//! shared library), bpf(2) as a preloaded program makes it, and bpf(2) of the running kernel, in one run.
 //!
 //! `cargo bench -p usermap-c --bench descriptor`. Each figure is the least of several rounds, which
 //! take turns; a machine that does other things meanwhile shows in all of them.
@@ -7,8 +7,9 @@
 
 use rustix::time::{ClockId, clock_gettime};
 use std::arch::asm;
-use std::ffi::c_void;
+use std::ffi::{CStr, CString, c_void};
 use std::hint::black_box;
+use std::os::unix::ffi::OsStringExt;
 use usermap::{Map, MapType, Spec};
 use usermap_c::descriptor;
 use usermap_c::foreign::element::{bpf_map_lookup_elem, bpf_map_update_elem};
@@ -50,6 +51,7 @@ fn measure(kind: MapType, name: &str, rounds: u32) {
         Way { name: "Map::lookup", lookup: Box::new(|key| by_rust(&map, key)), best: f64::MAX },
         Way { name: "sizes unknown", lookup: Box::new(|key| by_slices(&map, key)), best: f64::MAX },
         Way { name: "C function", lookup: Box::new(move |key| by_c(fd, key)), best: f64::MAX },
+        Way { name: "in the library", lookup: Box::new(by_library(kind)), best: f64::MAX },
         Way {
             name: "bpf(2), wrapped",
             lookup: Box::new(move |key| by_wrapped(fd, key)),
@@ -125,6 +127,43 @@ fn by_c(fd: i32, key: u32) -> u64 {
     let mut value = 0_u64;
     bpf_map_lookup_elem(fd, (&raw const key).cast(), (&raw mut value).cast());
     value
+}
+
+/// By the function of the shared library, which has tables and maps of its own.
+fn by_library(kind: MapType) -> impl Fn(u32) -> u64 {
+    type Create =
+        extern "C" fn(u32, *const libc::c_char, u32, u32, u32, *const c_void) -> libc::c_int;
+    type Update = extern "C" fn(i32, *const u32, *const u64, u64) -> libc::c_int;
+    type Lookup = extern "C" fn(i32, *const u32, *mut u64) -> libc::c_int;
+    // Cargo builds it with the library that this is linked with, and puts it beside this.
+    let path = std::env::current_exe().expect("a path").with_file_name("libusermap_c.so");
+    let path = CString::new(path.into_os_string().into_vec()).expect("a path without zeros");
+    // SAFETY: the library's own start does nothing that this would have to know of.
+    let library = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
+    assert!(!library.is_null(), "{path:?} cannot be loaded");
+    let function = |name: &CStr| {
+        // SAFETY: the library was loaded, and the name is a C string.
+        let function = unsafe { libc::dlsym(library, name.as_ptr()) };
+        assert!(!function.is_null(), "no {name:?}");
+        function
+    };
+    // SAFETY: the types are those of `bpf/bpf.h`.
+    let (create, update, lookup) = unsafe {
+        (
+            std::mem::transmute::<*mut c_void, Create>(function(c"bpf_map_create")),
+            std::mem::transmute::<*mut c_void, Update>(function(c"bpf_map_update_elem")),
+            std::mem::transmute::<*mut c_void, Lookup>(function(c"bpf_map_lookup_elem")),
+        )
+    };
+    let fd = create(kind as u32, c"".as_ptr(), 4, 8, ENTRIES, std::ptr::null());
+    for key in 0..ENTRIES {
+        assert_eq!(update(fd, &key, &(u64::from(key) + 1), 0), 0);
+    }
+    move |key| {
+        let mut value = 0;
+        lookup(fd, &key, &mut value);
+        value
+    }
 }
 
 /// The attribute of the commands on an element.

@@ -10,8 +10,8 @@
 //! only. A file that is open for writing only could not be mapped, so a write-only handle is one
 //! with O_APPEND, a flag that is the open file's like its mode, and means nothing for a map.
 
-use crate::foreign::number;
 use crate::foreign::table::{Found, Table};
+use crate::foreign::{memory, number};
 use crate::program::Program;
 use crate::{btf, registry};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -46,6 +46,7 @@ struct Entry {
 /// The device and the number of a file.
 type Identity = (u64, u64);
 
+/// Who adds to it sees to it first that bad addresses are [faults](memory::install).
 static TABLE: Table<Entry> = Table::new();
 
 /// The object behind a descriptor.
@@ -92,6 +93,26 @@ pub fn with_map<R>(fd: i32, using: impl FnOnce(&Map) -> R) -> Result<R, BadFd> {
     })?
 }
 
+/// Uses the map behind a descriptor as [`with_map`] does, if that can be done at once: the number is
+/// known, and nobody is changing it.
+///
+/// ```
+/// use usermap::{Map, MapType, Spec};
+/// use usermap_c::descriptor;
+/// let fd = descriptor::install_map(Map::create(&Spec::new(MapType::Queue, 0, 8, 3))?)?;
+/// assert_eq!(descriptor::with_map(fd, |map| map.len()).unwrap(), 0);
+/// assert_eq!(descriptor::with_known_map(fd, |map| map.len()), Some(0));
+/// # Ok::<(), usermap::Error>(())
+/// ```
+#[inline(always)]
+pub fn with_known_map<R>(fd: i32, using: impl FnOnce(&Map) -> R) -> Option<R> {
+    let used = TABLE.read_at_once(fd as usize, |entry| match &entry.object {
+        Object::Map(map) => Some(using(map)),
+        _ => None,
+    });
+    used.flatten()
+}
+
 /// The map behind a descriptor.
 ///
 /// # Errors
@@ -126,6 +147,7 @@ pub fn map(fd: i32) -> Result<Map, BadFd> {
 /// ```
 pub fn install(object: Object, fd: OwnedFd) -> i32 {
     let fd = number::give(fd);
+    memory::install();
     match identity(fd) {
         Ok(file) => TABLE.set(fd as usize, Entry { object, file }),
         Err(_) => TABLE.clear(fd as usize),
@@ -272,6 +294,7 @@ fn find(fd: i32, remember: bool) -> Result<Object, BadFd> {
     let file = (status.st_dev, status.st_ino);
     let object = find_map(fd, file)?;
     let entry = Entry { object: object.clone(), file };
+    memory::install();
     if remember && TABLE.set_if_empty(fd as usize, entry) {
         // It may have been closed since it was looked at.
         verify(fd as usize);

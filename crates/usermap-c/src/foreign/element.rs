@@ -9,7 +9,7 @@ use super::memory;
 use crate::descriptor;
 use libc::{c_int, c_void};
 use usermap::abi::{command, errno};
-use usermap::command::{BadFd, Fault};
+use usermap::command::Fault;
 use usermap::{Map, Reason};
 
 /// How the straight way ended without success.
@@ -27,6 +27,7 @@ impl From<Fault> for Straight {
 }
 
 impl From<usermap::Error> for Straight {
+    #[cold]
     fn from(error: usermap::Error) -> Straight {
         use Reason::{Busy, Exists, Full, NotFound};
         match error.reason() {
@@ -36,17 +37,39 @@ impl From<usermap::Error> for Straight {
     }
 }
 
-/// Goes the straight way, or else the other one.
-#[inline(always)]
-fn either(
-    straight: Result<Result<(), Straight>, BadFd>,
-    otherwise: impl FnOnce() -> Result<i32, i32>,
-) -> c_int {
-    match straight {
-        Ok(Ok(())) => 0,
-        Ok(Err(Straight::Failed(errno))) => fail(errno),
-        Ok(Err(Straight::Unusual)) | Err(_) => answer(otherwise()),
+/// A command on one element, as the attribute has it.
+struct Element {
+    command: u32,
+    fd: c_int,
+    key: *const c_void,
+    value: *const c_void,
+    flags: u64,
+}
+
+impl Element {
+    /// Goes the straight way, or else asks the seam.
+    #[inline(always)]
+    fn run(self, straight: impl FnOnce(&Map) -> Result<(), Straight>) -> c_int {
+        match at_once(self.fd, straight) {
+            Ok(()) => 0,
+            Err(Straight::Failed(errno)) => fail(errno),
+            Err(Straight::Unusual) => ask(self.command, self.fd, self.key, self.value, self.flags),
+        }
     }
+}
+
+/// Asks the seam. Has its arguments one by one, so that they can stay in registers until then.
+#[cold]
+#[inline(never)]
+fn ask(command: u32, fd: c_int, key: *const c_void, value: *const c_void, flags: u64) -> c_int {
+    let attr = Attr::new().u32(0, fd as u32).pointer(8, key).pointer(16, value);
+    answer(attr.u64(24, flags).call(command))
+}
+
+/// Does something with a map whose descriptor is known.
+#[inline(always)]
+fn at_once(fd: c_int, straight: impl FnOnce(&Map) -> Result<(), Straight>) -> Result<(), Straight> {
+    descriptor::with_known_map(fd, straight).unwrap_or(Err(Straight::Unusual))
 }
 
 /// Runs with a buffer of this size.
@@ -91,45 +114,55 @@ pub(super) fn read_key(key: *const c_void, own: &mut [u8]) -> Result<(), Straigh
     }
 }
 
-/// An attribute of the commands on elements.
-fn element(fd: c_int, key: *const c_void, value: *const c_void, flags: u64) -> Attr {
-    Attr::new().u32(0, fd as u32).pointer(8, key).pointer(16, value).u64(24, flags)
+/// A lookup. For common sizes the compiler knows them, so that keys and values stay in registers.
+#[inline(always)]
+fn look_up(map: &Map, key: *const c_void, value: *mut c_void, flags: u64) -> Result<(), Straight> {
+    match (map.spec().key_size, map.value_bytes()) {
+        (4, 8) => look_up_sized::<4, 8>(map, key, value, flags),
+        (8, 8) => look_up_sized::<8, 8>(map, key, value, flags),
+        _ => look_up_any(map, key, value, flags),
+    }
 }
 
 #[inline(always)]
-fn look_up(
-    fd: c_int,
+fn look_up_sized<const KEY: usize, const VALUE: usize>(
+    map: &Map,
     key: *const c_void,
     value: *mut c_void,
     flags: u64,
-) -> Result<Result<(), Straight>, BadFd> {
-    descriptor::with_map(fd, |map| {
-        with_entry(map, key, |key, own| {
-            map.lookup(key, own, flags)?;
-            Ok(memory::write(value as u64, own)?)
-        })
+) -> Result<(), Straight> {
+    let key = memory::load::<KEY>(key as u64)?;
+    let mut own = [0; VALUE];
+    map.lookup(&key, &mut own, flags)?;
+    Ok(memory::store(value as u64, &own)?)
+}
+
+#[inline(never)]
+fn look_up_any(
+    map: &Map,
+    key: *const c_void,
+    value: *mut c_void,
+    flags: u64,
+) -> Result<(), Straight> {
+    with_entry(map, key, |key, own| {
+        map.lookup(key, own, flags)?;
+        Ok(memory::write(value as u64, own)?)
     })
 }
 
 #[inline(always)]
-fn set(
-    fd: c_int,
-    key: *const c_void,
-    value: *const c_void,
-    flags: u64,
-) -> Result<Result<(), Straight>, BadFd> {
-    descriptor::with_map(fd, |map| {
-        with_entry(map, key, |key, own| {
-            memory::read(value as u64, own)?;
-            Ok(map.update(key, own, flags)?)
-        })
+fn set(map: &Map, key: *const c_void, value: *const c_void, flags: u64) -> Result<(), Straight> {
+    with_entry(map, key, |key, own| {
+        memory::read(value as u64, own)?;
+        Ok(map.update(key, own, flags)?)
     })
 }
 
 /// `bpf_map_lookup_elem` of `bpf/bpf.h`
 #[unsafe(no_mangle)]
 pub extern "C" fn bpf_map_lookup_elem(fd: c_int, key: *const c_void, value: *mut c_void) -> c_int {
-    bpf_map_lookup_elem_flags(fd, key, value, 0)
+    Element { command: command::MAP_LOOKUP_ELEM, fd, key, value, flags: 0 }
+        .run(|map| look_up(map, key, value, 0))
 }
 
 /// `bpf_map_lookup_elem_flags` of `bpf/bpf.h`
@@ -140,8 +173,8 @@ pub extern "C" fn bpf_map_lookup_elem_flags(
     value: *mut c_void,
     flags: u64,
 ) -> c_int {
-    let straight = look_up(fd, key, value, flags);
-    either(straight, || element(fd, key, value, flags).call(command::MAP_LOOKUP_ELEM))
+    Element { command: command::MAP_LOOKUP_ELEM, fd, key, value, flags }
+        .run(|map| look_up(map, key, value, flags))
 }
 
 /// `bpf_map_update_elem` of `bpf/bpf.h`
@@ -152,8 +185,8 @@ pub extern "C" fn bpf_map_update_elem(
     value: *const c_void,
     flags: u64,
 ) -> c_int {
-    let straight = set(fd, key, value, flags);
-    either(straight, || element(fd, key, value, flags).call(command::MAP_UPDATE_ELEM))
+    Element { command: command::MAP_UPDATE_ELEM, fd, key, value, flags }
+        .run(|map| set(map, key, value, flags))
 }
 
 /// `bpf_map_delete_elem` of `bpf/bpf.h`
@@ -165,7 +198,8 @@ pub extern "C" fn bpf_map_delete_elem(fd: c_int, key: *const c_void) -> c_int {
 /// `bpf_map_delete_elem_flags` of `bpf/bpf.h`. The command has no flags, so any are refused.
 #[unsafe(no_mangle)]
 pub extern "C" fn bpf_map_delete_elem_flags(fd: c_int, key: *const c_void, flags: u64) -> c_int {
-    let straight = descriptor::with_map(fd, |map| {
+    let value = std::ptr::null();
+    Element { command: command::MAP_DELETE_ELEM, fd, key, value, flags }.run(|map| {
         if flags != 0 {
             return Err(Straight::Unusual);
         }
@@ -173,9 +207,7 @@ pub extern "C" fn bpf_map_delete_elem_flags(fd: c_int, key: *const c_void, flags
             read_key(key, own)?;
             Ok(map.delete(own)?)
         })
-    });
-    let attr = || element(fd, key, std::ptr::null(), flags);
-    either(straight, || attr().call(command::MAP_DELETE_ELEM))
+    })
 }
 
 /// `bpf_map_lookup_and_delete_elem` of `bpf/bpf.h`
@@ -196,15 +228,13 @@ pub extern "C" fn bpf_map_lookup_and_delete_elem_flags(
     value: *mut c_void,
     flags: u64,
 ) -> c_int {
-    let straight = descriptor::with_map(fd, |map| {
+    Element { command: command::MAP_LOOKUP_AND_DELETE_ELEM, fd, key, value, flags }.run(|map| {
         with_entry(map, key, |key, own| {
             map.lookup_and_delete(key, own, flags)?;
             // What the caller's memory refuses is gone all the same.
             memory::write(value as u64, own).map_err(|Fault| Straight::Failed(errno::EFAULT))
         })
-    });
-    let attr = || element(fd, key, value, flags);
-    either(straight, || attr().call(command::MAP_LOOKUP_AND_DELETE_ELEM))
+    })
 }
 
 /// `bpf_map_get_next_key` of `bpf/bpf.h`
@@ -214,7 +244,8 @@ pub extern "C" fn bpf_map_get_next_key(
     key: *const c_void,
     next_key: *mut c_void,
 ) -> c_int {
-    let straight = descriptor::with_map(fd, |map| {
+    let command = command::MAP_GET_NEXT_KEY;
+    Element { command, fd, key, value: next_key, flags: 0 }.run(|map| {
         let size = map.spec().key_size as usize;
         with_buffer(2 * size, |keys| {
             let (own, next) = keys.split_at_mut(size);
@@ -228,8 +259,7 @@ pub extern "C" fn bpf_map_get_next_key(
             map.get_next_key(own, next)?;
             Ok(memory::write(next_key as u64, next)?)
         })
-    });
-    either(straight, || element(fd, key, next_key, 0).call(command::MAP_GET_NEXT_KEY))
+    })
 }
 
 /// bpf(2) on one element, straight to the map if the attribute has nothing unusual; or `None`, and
@@ -248,14 +278,14 @@ pub(crate) fn by_attribute(number: u32, address: u64, size: u32) -> Option<Resul
         return None;
     }
     let (key, value) = (key as *const c_void, value as *mut c_void);
-    let straight = match number {
-        command::MAP_LOOKUP_ELEM => look_up(fd as c_int, key, value, flags),
-        _ => set(fd as c_int, key, value, flags),
-    };
+    let straight = at_once(fd as c_int, |map| match number {
+        command::MAP_LOOKUP_ELEM => look_up(map, key, value, flags),
+        _ => set(map, key, value, flags),
+    });
     match straight {
-        Ok(Ok(())) => Some(Ok(0)),
-        Ok(Err(Straight::Failed(errno))) => Some(Err(errno)),
-        Ok(Err(Straight::Unusual)) | Err(_) => None,
+        Ok(()) => Some(Ok(0)),
+        Err(Straight::Failed(errno)) => Some(Err(errno)),
+        Err(Straight::Unusual) => None,
     }
 }
 

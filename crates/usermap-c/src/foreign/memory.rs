@@ -2,8 +2,9 @@
 //!
 //! On x86-64 a copy is a small routine of its own. A signal handler knows its addresses: an access
 //! of its that traps is resumed at the routine's other end, which returns 1. So a good address costs
-//! nothing but the copy. All other traps go on to whatever handled the signal before. Elsewhere the
-//! kernel copies (`process_vm_readv` on this very process).
+//! nothing but the copy. Words have routines of their own, which give and take them in registers. All
+//! other traps go on to whatever handled the signal before. Elsewhere the kernel copies
+//! (`process_vm_readv` on this very process).
 
 use usermap::command::Fault;
 
@@ -48,10 +49,42 @@ pub fn write(address: u64, bytes: &[u8]) -> Result<(), Fault> {
     unsafe { copy(address as *mut u8, bytes.as_ptr(), bytes.len()) }
 }
 
-#[cfg(target_arch = "x86_64")]
-use machine::copy;
+/// Reads as many bytes as the compiler knows of, in words of 8 and 4. For those who use a map that
+/// the table of descriptors has: whoever put it there has [installed](install) the handler, so that
+/// nothing needs to look after that here.
+#[inline(always)]
+pub(super) fn load<const N: usize>(address: u64) -> Result<[u8; N], Fault> {
+    const { assert!(N.is_multiple_of(4)) };
+    let mut bytes = [0; N];
+    let (words, rest) = bytes.as_chunks_mut::<8>();
+    let rest_address = address.wrapping_add(size_of_val(words) as u64);
+    for (index, word) in words.iter_mut().enumerate() {
+        *word = load_8(address.wrapping_add(index as u64 * 8))?;
+    }
+    if let Some(half) = rest.first_chunk_mut() {
+        *half = load_4(rest_address)?;
+    }
+    Ok(bytes)
+}
+
+/// Writes as many bytes as the compiler knows of, as [`write`] does, for those who may [`load`].
+#[inline(always)]
+pub(super) fn store<const N: usize>(address: u64, bytes: &[u8; N]) -> Result<(), Fault> {
+    const { assert!(N.is_multiple_of(4)) };
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        store_8(address.wrapping_add(index as u64 * 8), *word)?;
+    }
+    match rest.first_chunk() {
+        Some(half) => store_4(address.wrapping_add(size_of_val(words) as u64), *half),
+        None => Ok(()),
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 pub use machine::install;
+#[cfg(target_arch = "x86_64")]
+use machine::{copy, load_4, load_8, store_4, store_8};
 
 #[cfg(target_arch = "x86_64")]
 mod machine {
@@ -62,7 +95,11 @@ mod machine {
     unsafe extern "sysv64" {
         /// Copies `length` bytes; gives 0, or 1 if an address was bad.
         fn usermap_c_copy(target: *mut u8, source: *const u8, length: usize) -> u32;
-        /// The first byte after the part of it that accesses memory.
+        fn usermap_c_load_4();
+        fn usermap_c_load_8();
+        fn usermap_c_store_4();
+        fn usermap_c_store_8();
+        /// The first byte after the part of all these that accesses memory.
         fn usermap_c_copied();
     }
 
@@ -120,11 +157,75 @@ mod machine {
         "8:",
         "xor eax, eax",
         "ret",
+        // Words: the address in rdx, the word in rcx.
+        ".globl usermap_c_load_4",
+        ".hidden usermap_c_load_4",
+        "usermap_c_load_4:",
+        "mov ecx, [rdx]",
+        "xor eax, eax",
+        "ret",
+        ".globl usermap_c_load_8",
+        ".hidden usermap_c_load_8",
+        "usermap_c_load_8:",
+        "mov rcx, [rdx]",
+        "xor eax, eax",
+        "ret",
+        ".globl usermap_c_store_4",
+        ".hidden usermap_c_store_4",
+        "usermap_c_store_4:",
+        "mov [rdx], ecx",
+        "xor eax, eax",
+        "ret",
+        ".globl usermap_c_store_8",
+        ".hidden usermap_c_store_8",
+        "usermap_c_store_8:",
+        "mov [rdx], rcx",
+        "xor eax, eax",
+        "ret",
         "usermap_c_copied:",
         "mov eax, 1",
         "ret",
         ".popsection",
     );
+
+    /// Calls one of the routines for words, which change no other registers.
+    macro_rules! word {
+        ($routine:ident, $address:expr, $word:expr) => {{
+            let (bad, word): (u64, u64);
+            // SAFETY: the routine touches the word at this address only, which is the caller's own
+            // memory, and comes back if that traps.
+            unsafe {
+                std::arch::asm!(
+                    "call {routine}",
+                    routine = sym $routine,
+                    in("rdx") $address,
+                    inlateout("rcx") $word => word,
+                    lateout("rax") bad,
+                );
+            }
+            if bad == 0 { Ok(word) } else { Err(Fault) }
+        }};
+    }
+
+    #[inline(always)]
+    pub(super) fn load_4(address: u64) -> Result<[u8; 4], Fault> {
+        word!(usermap_c_load_4, address, 0_u64).map(|word: u64| (word as u32).to_ne_bytes())
+    }
+
+    #[inline(always)]
+    pub(super) fn load_8(address: u64) -> Result<[u8; 8], Fault> {
+        word!(usermap_c_load_8, address, 0_u64).map(u64::to_ne_bytes)
+    }
+
+    #[inline(always)]
+    pub(super) fn store_4(address: u64, bytes: [u8; 4]) -> Result<(), Fault> {
+        word!(usermap_c_store_4, address, u64::from(u32::from_ne_bytes(bytes))).map(|_: u64| ())
+    }
+
+    #[inline(always)]
+    pub(super) fn store_8(address: u64, bytes: [u8; 8]) -> Result<(), Fault> {
+        word!(usermap_c_store_8, address, u64::from_ne_bytes(bytes)).map(|_: u64| ())
+    }
 
     /// # Safety
     ///
@@ -231,3 +332,57 @@ unsafe fn copy(target: *mut u8, source: *const u8, length: usize) -> Result<(), 
 /// Nothing is needed here.
 #[cfg(not(target_arch = "x86_64"))]
 pub fn install() {}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn load_4(address: u64) -> Result<[u8; 4], Fault> {
+    let mut bytes = [0; 4];
+    read(address, &mut bytes).map(|()| bytes)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn load_8(address: u64) -> Result<[u8; 8], Fault> {
+    let mut bytes = [0; 8];
+    read(address, &mut bytes).map(|()| bytes)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn store_4(address: u64, bytes: [u8; 4]) -> Result<(), Fault> {
+    write(address, &bytes)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn store_8(address: u64, bytes: [u8; 8]) -> Result<(), Fault> {
+    write(address, &bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_all_sizes() {
+        install();
+        let bytes: [u8; 20] = std::array::from_fn(|index| index as u8);
+        let mut target = [0; 20];
+        let (from, to) = (bytes.as_ptr() as u64, target.as_mut_ptr() as u64);
+        assert_eq!(load::<4>(from + 1), Ok([1, 2, 3, 4]));
+        assert_eq!(load::<8>(from + 3), Ok([3, 4, 5, 6, 7, 8, 9, 10]));
+        assert_eq!(load::<20>(from), Ok(bytes));
+        assert_eq!(store(to, &bytes), Ok(()));
+        assert_eq!(target, bytes);
+    }
+
+    #[test]
+    fn bad_addresses() {
+        install();
+        // None, one in the first page, and one that no address can be.
+        for address in [0, 8, 1 << 62] {
+            assert_eq!(load::<4>(address), Err(Fault));
+            assert_eq!(load::<8>(address), Err(Fault));
+            assert_eq!(store(address, &[0; 4]), Err(Fault));
+            assert_eq!(store(address, &[0; 8]), Err(Fault));
+            assert_eq!(read(address, &mut [0; 8]), Err(Fault));
+            assert_eq!(write(address, &[0; 8]), Err(Fault));
+        }
+    }
+}
