@@ -6,5 +6,6 @@
 
 mod bpftool;
 mod libbpf;
+mod passthrough;
 mod programs;
 mod wrapped;

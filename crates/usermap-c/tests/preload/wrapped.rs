@@ -70,6 +70,16 @@ impl Folder {
         command
     }
 
+    /// A program with this one's own rights, of which usermap hands on what it refuses.
+    pub fn passed_through(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env("LD_PRELOAD", self.file("libusermap.so"))
+            .env("USERMAP_WRAP", "passthrough")
+            .env("USERMAP_DIR", self.maps());
+        command
+    }
+
     /// Runs bpftool on a line's words; gives what it printed, and panics if it failed.
     pub fn bpftool(&self, line: &str) -> String {
         let (code, text) = self.try_bpftool(line);
