@@ -32,7 +32,7 @@ fn a_full_map_takes_less_than_the_kernels() {
         }
         let info = map.info();
         assert_eq!(info.entries, u64::from(max_entries));
-        let (own, kernel) = (info.bytes_used, kernel_bytes(key_size, value_size, max_entries));
+        let (own, kernel) = (map.bytes_used(), kernel_bytes(key_size, value_size, max_entries));
         let each = |bytes| bytes as f64 / f64::from(max_entries);
         println!(
             "{key_size}/{value_size}: {:.1} bytes an entry, Linux {:.1}",
@@ -48,17 +48,17 @@ fn a_hundred_million_entries_take_pages_when_they_are_used() {
     let start = Instant::now();
     let map = Map::create(&Spec::new(MapType::Hash, 4, 8, 100_000_000)).unwrap();
     let took = start.elapsed();
-    let empty = map.info();
-    println!("created in {took:?}: {} of {} bytes used", empty.bytes_used, empty.bytes);
-    assert!(empty.bytes > 1 << 31, "{} bytes in all", empty.bytes);
-    assert!(empty.bytes_used <= 64 << 10, "{} bytes used when empty", empty.bytes_used);
+    let (bytes, empty) = (map.info().bytes, map.bytes_used());
+    println!("created in {took:?}: {empty} of {bytes} bytes used");
+    assert!(bytes > 1 << 31, "{bytes} bytes in all");
+    assert!(empty <= 64 << 10, "{empty} bytes used when empty");
     for number in 0..100 {
         map.update(&key(number, 4), &[1; 8], 0).unwrap();
     }
     assert_eq!(map.len(), 100);
     // A page for the head and one for the entry, each, at most.
-    let used = map.info().bytes_used;
-    assert!(used <= empty.bytes_used + 100 * 2 * 4096 + (64 << 10), "{used} bytes for 100 entries");
+    let used = map.bytes_used();
+    assert!(used <= empty + 100 * 2 * 4096 + (64 << 10), "{used} bytes for 100 entries");
 }
 
 #[test]
@@ -70,13 +70,48 @@ fn opening_reads_no_entries() {
         Spec::new(MapType::Hash, 4, 8, 1_000_000).flags(usermap::abi::map_flags::NO_PREALLOC);
     let map = Map::create_pinned(&path, &spec).unwrap();
     map.update(&key(1, 4), &[1; 8], 0).unwrap();
-    let before = map.info().bytes_used;
+    let before = map.bytes_used();
     let start = Instant::now();
     let other = Map::open(&path, Access::ReadWrite).unwrap();
     println!("opened in {:?}", start.elapsed());
     assert_eq!(other.len(), 1);
-    assert_eq!(other.info().bytes_used, before);
+    assert_eq!(other.bytes_used(), before);
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Where the system refuses them, which it may, there are fewer of them and all else is the same.
+#[test]
+fn huge_pages() {
+    let folder = usermap::default_folder().unwrap();
+    let path = folder.join(format!("huge-{}", std::process::id()));
+    let spec = Spec::new(MapType::Hash, 4, 8, 300_000).huge_pages(true);
+    let start = Instant::now();
+    let map = Map::create_pinned(&path, &spec).unwrap();
+    let took = start.elapsed();
+    let other = Map::open(&path, Access::ReadWrite).unwrap();
+    let read_only = Map::open(&path, Access::ReadOnly).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    for number in 0..300_000 {
+        map.update(&key(number, 4), &[number as u8; 8], 0).unwrap();
+    }
+    let mut value = [0; 8];
+    other.lookup(&key(259, 4), &mut value, 0).unwrap();
+    assert_eq!(value, [3; 8]);
+    for map in [&map, &other, &read_only] {
+        assert!(map.spec().huge_pages);
+        let pages = map.huge_pages();
+        println!("created in {took:?}: {pages:?} of {}", map.info().bytes);
+        assert!(pages.wanted && pages.bytes <= pages.possible);
+        assert_eq!(pages.why_not().is_some(), pages.bytes < pages.possible);
+        if pages.refused.is_none() {
+            assert!(map.bytes_used() >= pages.possible, "all of it is taken at once");
+        }
+    }
+    let anonymous = Map::create_anonymous(&spec).unwrap();
+    assert!(anonymous.huge_pages().wanted && anonymous.is_empty());
+    let usual = Map::create(&spec.huge_pages(false)).unwrap();
+    assert_eq!(usual.huge_pages().why_not().unwrap(), "they were not asked for");
+    assert!(usual.bytes_used() < 1 << 20);
 }
 
 #[test]
@@ -98,7 +133,7 @@ fn ten_thousand_maps_in_one_process() {
             map
         })
         .collect();
-    let used: u64 = maps.iter().map(|map| map.info().bytes_used).sum();
+    let used: u64 = maps.iter().map(|map| map.bytes_used()).sum();
     println!("{MAPS} maps in {:?}, {} bytes each", start.elapsed(), used / u64::from(MAPS));
     for (number, map) in (0..MAPS).zip(&maps) {
         let mut value = [0; 8];

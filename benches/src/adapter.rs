@@ -20,8 +20,9 @@ fn map_type(kind: Kind) -> MapType {
     }
 }
 
-/// `usermap::HashMap`. Counters in values larger than a word go through a program's pointer.
-pub struct Hash<K, const W: usize> {
+/// `usermap::HashMap`, with `HUGE` in pages of 2 MiB. Counters in values larger than a word go
+/// through a program's pointer.
+pub struct Hash<K, const W: usize, const HUGE: bool> {
     typed: usermap::HashMap<K, [u64; W]>,
     counter: Option<usermap::HashMap<K, u64>>,
     map: Map,
@@ -35,14 +36,23 @@ pub struct HashAccess<'a, K, const W: usize> {
     found: [Option<[u64; W]>; 64],
 }
 
-impl<K: Key, const W: usize> Table<K, W> for Hash<K, W> {
-    const NAME: &'static str = "usermap";
+/// Below this many entries the caches hold most of a map, in whatever pages it is.
+const LARGE: usize = 100_000;
+
+impl<K: Key, const W: usize, const HUGE: bool> Table<K, W> for Hash<K, W, HUGE> {
+    const NAME: &'static str = if HUGE { "usermap_2m" } else { "usermap" };
     type Reader<'a> = HashAccess<'a, K, W>;
     type Writer<'a> = HashAccess<'a, K, W>;
 
     fn create(max_entries: usize) -> Option<Self> {
+        if HUGE && max_entries < LARGE {
+            return None;
+        }
         let spec = Spec::new(MapType::Hash, K::SIZE as u32, W as u32 * 8, max_entries as u32);
-        let map = Map::create(&spec).expect("a hash map");
+        let map = Map::create(&spec.huge_pages(HUGE)).expect("a hash map");
+        if let Some(why_not) = HUGE.then(|| map.huge_pages().why_not()).flatten() {
+            eprintln!("not all pages have 2 MiB: {why_not}");
+        }
         Some(Hash {
             typed: usermap::HashMap::from_map(map.clone()).expect("its types"),
             counter: usermap::HashMap::from_map(map.clone()).ok(),

@@ -34,7 +34,8 @@ fn maker<F: Keys, T: Table<F::Key, W> + 'static, const W: usize>() -> Maker {
 /// usermap, typed and not, the kernel, and who takes any key and value.
 fn makers<F: Keys, const W: usize>() -> Vec<Maker> {
     vec![
-        maker::<F, adapter::Hash<F::Key, W>, W>(),
+        maker::<F, adapter::Hash<F::Key, W, false>, W>(),
+        maker::<F, adapter::Hash<F::Key, W, true>, W>(),
         maker::<F, Bytes<Map, false>, W>(),
         maker::<F, peers::Hashbrown<F::Key, W>, W>(),
         maker::<F, peers::Papaya<F::Key, W>, W>(),
@@ -47,7 +48,7 @@ fn makers<F: Keys, const W: usize>() -> Vec<Maker> {
 /// The same and leapfrog, which takes integers only.
 fn makers_of_integers<F: Keys<Key = u32>>() -> Vec<Maker> {
     let mut makers = makers::<F, 1>();
-    makers.insert(6, maker::<F, peers::Leapfrog, 1>());
+    makers.insert(7, maker::<F, peers::Leapfrog, 1>());
     makers
 }
 
@@ -90,8 +91,8 @@ impl Plan<'_> {
         self.hashes::<Ipv4, 1>("hash", entries, entries, &makers_of_integers::<Ipv4>());
         self.hashes::<FiveTuple, 8>("hash", entries, entries, &makers::<FiveTuple, 8>());
         let half = entries / 2;
-        self.hashes::<Random4, 1>("hash", entries, half, &makers::<Random4, 1>()[..1]);
-        self.hashes::<Random16, 8>("hash", entries, half, &makers::<Random16, 8>()[..1]);
+        self.hashes::<Random4, 1>("hash", entries, half, &makers::<Random4, 1>()[..2]);
+        self.hashes::<Random16, 8>("hash", entries, half, &makers::<Random16, 8>()[..2]);
         self.hashes::<Random4, 1>("percpu_hash", entries, entries, &makers_per_cpu::<Random4, 1>());
         self.hashes::<Random16, 8>(
             "percpu_hash",

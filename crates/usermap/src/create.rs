@@ -2,9 +2,10 @@
 
 use crate::abi::{errno, map_flags};
 use crate::error::{Error, Reason, Result};
-use crate::header::Header;
+use crate::header::{self, Header};
 use crate::layout::Layout;
 use crate::map::{Access, Inner, Map};
+use crate::mem::sync::Ordering::Relaxed;
 use crate::mem::{Region, process};
 use crate::spec::Spec;
 use crate::storage::{self, Size};
@@ -47,8 +48,7 @@ impl Map {
     pub fn create_anonymous(spec: &Spec) -> Result<Map> {
         let header = new_header(spec)?;
         let region = Region::anonymous(header.words * 8)?;
-        header.write(region.words(), spec.types.as_ref());
-        Map::new(region, header, None, true, Access::from_flags(spec.flags))
+        Map::in_new_region(region, header, spec)
     }
 
     /// A new map in a file of this name (a bare name: in the default folder). The file is there
@@ -199,6 +199,16 @@ impl Map {
 
     fn in_new_file(fd: OwnedFd, header: Header, path: &Path, spec: &Spec) -> Result<Map> {
         let region = Region::map(fd, header.words * 8, true, path)?;
+        Map::in_new_region(region, header, spec)
+    }
+
+    fn in_new_region(region: Region, header: Header, spec: &Spec) -> Result<Map> {
+        if spec.huge_pages {
+            let sparse = header.size().sparse;
+            let taken = region.take_huge_pages(sparse.start as usize..sparse.end as usize);
+            let refused = taken.map_or_else(|error| error.raw_os_error(), |()| 0);
+            region.words()[header::REFUSED].store(refused as u64, Relaxed);
+        }
         header.write(region.words(), spec.types.as_ref());
         Map::new(region, header, None, true, Access::from_flags(spec.flags))
     }

@@ -15,12 +15,14 @@
 //!      13       word of the region where the types start, 0 if there are none
 //!      14       checksum of the types | bytes of the types
 //!      15       number of the value's type | number of the key's type
-//!      16..63   0
+//!      16       1 if pages of 2 MiB were asked for
+//!      17..63   0
 //!      64       entries, counted (`mem::count`)        each of these on a cache line of its own
 //!      72       elements that came so far (ZERO_SEED)
 //!      80       highest number in the table of writers
 //!      88       where to look for a free node
 //!      96       1 if frozen
+//!     104       the errno with which pages of 2 MiB were refused, 0 if they were not
 //!     512...    the table of writers (`mem::owner`), then the kind's own parts, then leases and
 //!               types where there are any (`layout`)
 //! ```
@@ -51,6 +53,7 @@ pub(crate) const STAMP: usize = 72;
 const HIGHEST: usize = 80;
 pub(crate) const HINT: usize = 88;
 pub(crate) const FROZEN: usize = 96;
+pub(crate) const REFUSED: usize = 104;
 // Models are small: every word of theirs is made anew for every order of events.
 const TABLE: usize = if cfg!(loom) { 112 } else { 512 };
 /// Where a kind's own parts start.
@@ -114,6 +117,7 @@ impl Header {
         words[10] = self.words as u64;
         words[11] = pair(spec.numa_node, spec.spin_lock.map_or(0, |offset| offset + 1));
         words[12] = u64::from(self.id);
+        words[16] = u64::from(spec.huge_pages);
         if let (Some(types), Some(layout)) = (self.types, Layout::of(self)) {
             words[13] = layout.types.start as u64;
             words[14] = pair(types.bytes, types.checksum);
@@ -167,6 +171,7 @@ impl Header {
                 .map_err(|_| Error::not_a_map(path, "its name is impossible"))?,
             cpus: high(words[4]),
             spin_lock: high(words[11]).checked_sub(1),
+            huge_pages: words[16] & 1 == 1,
             ..Spec::new(map_type, low(words[3]), high(words[3]), low(words[4]))
         };
         let Ok(size) = usize::try_from(words[10]) else { return bad("its size is impossible") };

@@ -129,7 +129,7 @@ pub use batch::{Batch, Token};
 pub use check::{Check, Finding, Repaired};
 pub use error::{Error, Name, Reason, Result};
 pub use helper::Helper;
-pub use info::{Info, possible_cpus};
+pub use info::{HugePages, Info, possible_cpus};
 pub use kind::hash::HashLayout;
 pub use lease::SlotLease;
 pub use map::{Access, Map};

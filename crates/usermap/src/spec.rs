@@ -36,6 +36,8 @@ pub struct Spec {
     pub cpus: u32,
     /// Where in the value a `struct bpf_spin_lock` is, if anywhere.
     pub spin_lock: Option<u32>,
+    /// Whether the new map is to be in pages of 2 MiB as far as they can be had.
+    pub huge_pages: bool,
     /// The types of key and value, which the new map is to keep. The specification of a map that
     /// exists has none: [`Map::types`](crate::Map::types) reads them.
     pub types: Option<MapTypes>,
@@ -55,6 +57,7 @@ impl Spec {
             name: Name::default(),
             cpus: 0,
             spin_lock: None,
+            huge_pages: false,
             types: None,
         }
     }
@@ -87,6 +90,25 @@ impl Spec {
     /// ```
     pub fn cpus(mut self, cpus: u32) -> Spec {
         self.cpus = cpus;
+        self
+    }
+
+    /// In pages of 2 MiB, as far as they can be had: in large maps, of which caches and page tables
+    /// hold a small part only, operations take less time. All memory of such a map is taken when
+    /// it is created, which takes a while (1 to 2 ms for each 2 MiB); otherwise
+    /// pages are taken as they are used. To be refused them is no error:
+    /// [`Map::huge_pages`](crate::Map::huge_pages) says how many there are. It takes Linux 6.1, and
+    /// a tmpfs, a memfd or an anonymous map.
+    ///
+    /// ```
+    /// use usermap::{Map, MapType, Spec};
+    /// let spec = Spec::new(MapType::Array, 4, 8, 1 << 20).huge_pages(true);
+    /// let map = Map::create_anonymous(&spec)?;
+    /// println!("{} of {} bytes", map.huge_pages().bytes, map.info().bytes);
+    /// # Ok::<(), usermap::Error>(())
+    /// ```
+    pub fn huge_pages(mut self, wanted: bool) -> Spec {
+        self.huge_pages = wanted;
         self
     }
 
@@ -136,6 +158,9 @@ impl Spec {
         }
         self.check_size()?;
         self.check_spin_lock()?;
+        if self.huge_pages && self.has(map_flags::NO_PREALLOC) {
+            return self.refuse_flags("huge pages take all memory at once, NO_PREALLOC as needed");
+        }
         self.check_types()
     }
 
@@ -469,6 +494,15 @@ mod tests {
         assert_eq!(with(MapType::PerCpuArray, 0, WRONLY_PROG), errno::EACCES);
         assert_eq!(with(MapType::Queue, 0, 0), EINVAL);
         assert_eq!(with(MapType::Array, 0, RDONLY), 0);
+    }
+
+    #[test]
+    fn huge_pages_are_not_taken_as_needed() {
+        let with = |flags| {
+            let spec = Spec::new(MapType::Hash, 4, 8, 4).flags(flags).huge_pages(true);
+            spec.validate().map_or_else(|error| error.errno(), |()| 0)
+        };
+        assert_eq!((with(0), with(NO_PREALLOC)), (0, EINVAL));
     }
 
     #[test]

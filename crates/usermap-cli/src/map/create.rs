@@ -48,6 +48,7 @@ pub fn run(session: &mut Session, words: &mut Words<'_>) -> Result {
     .map_err(|error| Failure::refused("map create failed", &error, &format!("name '{name}'")))?;
     spec.numa_node = given.numa_node.unwrap_or(0);
     spec.map_extra = given.map_extra.unwrap_or(0);
+    spec.huge_pages = given.huge_pages.unwrap_or(false);
     spec.validate().map_err(failed)?;
     let path = resolve(file)?;
     Map::create_pinned(&path, &spec).map_err(|error| match error {
@@ -71,6 +72,7 @@ struct Given<'a> {
     cpus: Option<u32>,
     numa_node: Option<u32>,
     map_extra: Option<u64>,
+    huge_pages: Option<bool>,
 }
 
 fn parse<'a>(words: &mut Words<'a>) -> Result<Given<'a>> {
@@ -113,6 +115,15 @@ fn parse<'a>(words: &mut Words<'a>) -> Result<Given<'a>> {
             number_once(&mut given.numa_node, &mut rest, "numa_node")?;
         } else if is("map_extra") {
             number_once(&mut given.map_extra, &mut rest, "map_extra")?;
+        } else if is("pages") {
+            given.huge_pages = Some(match &*shown {
+                _ if given.huge_pages.is_some() => {
+                    return Err(Failure::new("pages already specified"));
+                }
+                "4K" | "4k" => false,
+                "2M" | "2m" => true,
+                _ => return Err(Failure::new(format!("pages have 4K or 2M, not {shown}"))),
+            });
         } else if is("dev") || is("inner_map") {
             return Err(Failure::new(format!("'{}' is not supported", text(word))));
         } else {
@@ -190,6 +201,7 @@ mod tests {
             let given = given.unwrap();
             assert_eq!((given.cpus, given.flags), (Some(2), Some(0x400)));
         });
+        with_words("pages 2M", |given| assert_eq!(given.unwrap().huge_pages, Some(true)));
     }
 
     #[test]
@@ -201,6 +213,8 @@ mod tests {
         assert_eq!(error("type hash type hash"), "map type already specified");
         assert_eq!(error("foo 4"), "unknown arg foo");
         assert_eq!(error("flags nonsense"), "can't parse nonsense as flags");
+        assert_eq!(error("pages 1G"), "pages have 4K or 2M, not 1G");
+        assert_eq!(error("pages 4K pages 2M"), "pages already specified");
         assert_eq!(error("key"), "'key' needs at least 2 arguments, 1 found");
     }
 

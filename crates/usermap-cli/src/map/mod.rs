@@ -76,11 +76,12 @@ pub const MAP_COMMANDS: &[Subcommand] = &[
     command(
         "create",
         "FILE type KIND key KEY_SIZE value VALUE_SIZE entries MAX_ENTRIES \\
-           name NAME [flags FLAGS] [cpus N] [numa_node N] [map_extra N]",
+           name NAME [flags FLAGS] [cpus N] [numa_node N] [map_extra N] [pages 4K|2M]",
         "Create a map",
         "FLAGS is a number, or names: no_prealloc, numa_node, rdonly, wronly, zero_seed, \
          rdonly_prog, wronly_prog, mmapable, with commas between. cpus is the number of slots of \
-         a per-CPU map; as many as the machine can have, if it is not given.",
+         a per-CPU map; as many as the machine can have, if it is not given. pages 2M makes large \
+         maps faster and takes all their memory at once; show says how much of it is in such pages.",
         create::run,
     ),
     command(

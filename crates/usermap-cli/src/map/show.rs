@@ -67,7 +67,11 @@ fn plain(target: &Target) -> String {
     let _ = write!(
         text,
         "flags {:#x}\n\tkey {}B  value {}B  max_entries {}  memlock {}B",
-        spec.flags, spec.key_size, spec.value_size, spec.max_entries, info.bytes_used
+        spec.flags,
+        spec.key_size,
+        spec.value_size,
+        spec.max_entries,
+        target.map.bytes_used()
     );
     let _ = write!(text, "\n\tpinned {}", clean(&target.path.display().to_string()));
     let _ = write!(text, "\n\tentries {}", info.entries);
@@ -77,6 +81,13 @@ fn plain(target: &Target) -> String {
     if let Some((key, value)) = types(target) {
         let key = key.map_or_else(String::new, |key| format!("{key}, "));
         let _ = write!(text, "\n\ttypes {}", clean(&format!("{key}{value}")));
+    }
+    if spec.huge_pages {
+        let pages = target.map.huge_pages();
+        let _ = write!(text, "\n\tin pages of 2M {}B", pages.bytes);
+        if let Some(why) = pages.why_not() {
+            let _ = write!(text, "  of {}B: {why}", pages.possible);
+        }
     }
     if info.frozen {
         text.push_str("\n\tfrozen");
@@ -116,7 +127,7 @@ fn json(out: &mut Output, targets: &[Target], single: bool) -> io::Result<()> {
             ("bytes_key", spec.key_size.into()),
             ("bytes_value", spec.value_size.into()),
             ("max_entries", spec.max_entries.into()),
-            ("bytes_memlock", info.bytes_used),
+            ("bytes_memlock", target.map.bytes_used()),
             ("frozen", info.frozen.into()),
         ] {
             json.name(name)?;
@@ -133,6 +144,10 @@ fn json(out: &mut Output, targets: &[Target], single: bool) -> io::Result<()> {
         if spec.map_type.is_per_cpu() {
             json.name("cpus")?;
             json.number(info.cpus)?;
+        }
+        if spec.huge_pages {
+            json.name("bytes_huge")?;
+            json.number(target.map.huge_pages().bytes)?;
         }
         if let Some((key, value)) = types(target) {
             json.name("types")?;
@@ -179,7 +194,7 @@ fn table(out: &mut Output, targets: &[Target]) -> io::Result<()> {
             info.entries.to_string(),
             spec.max_entries.to_string(),
             cpus,
-            HumanBytes(info.bytes_used).to_string(),
+            HumanBytes(target.map.bytes_used()).to_string(),
             format!("{:#x}{frozen}", spec.flags),
             clean(&target.path.display().to_string()),
         ];

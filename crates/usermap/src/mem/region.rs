@@ -2,10 +2,13 @@
 //!
 //! It is heap memory (under Miri and loom), an anonymous mapping that forked children share, or
 //! the mapping of a descriptor: a nameless file, a memfd, or a file with a name. Nothing in it is
-//! ever seen as `&[u8]`: only as `&[AtomicU64]`, which others may write to.
+//! ever seen as `&[u8]`: only as `&[AtomicU64]`, which others may write to. Large ones are mapped
+//! where they can have large pages (`huge`).
 
+use super::huge;
 use super::sync::AtomicU64;
 use crate::error::{Error, Result};
+use core::ops::Range;
 use core::ptr::NonNull;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -44,17 +47,13 @@ impl Region {
         #[cfg(not(any(miri, loom)))]
         {
             use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+            let access = ProtFlags::READ | ProtFlags::WRITE;
             let flags = MapFlags::SHARED | MapFlags::NORESERVE;
-            // SAFETY: a new mapping at an address that the kernel chooses aliases nothing.
-            let start = unsafe {
-                mmap_anonymous(
-                    core::ptr::null_mut(),
-                    bytes,
-                    ProtFlags::READ | ProtFlags::WRITE,
-                    flags,
-                )
-            }
-            .map_err(|error| Error::io("taking memory for the map", "", error))?;
+            // SAFETY: a new mapping at an address that the kernel chooses, or that `aligned` has
+            // reserved, aliases nothing.
+            let map = |at, place| unsafe { mmap_anonymous(at, bytes, access, flags | place) };
+            let start = huge::aligned(bytes, 0, map)
+                .map_err(|error| Error::io("taking memory for the map", "", error))?;
             Ok(Region { words: slice(start, bytes)?, storage: Storage::Anonymous })
         }
     }
@@ -132,6 +131,22 @@ impl Region {
         }
         #[cfg(not(all(target_arch = "x86_64", not(any(miri, loom)))))]
         let _ = word;
+    }
+
+    /// Puts pages of 2 MiB under the region, but for the bytes `except`, as far as they can be had.
+    pub(crate) fn take_huge_pages(&self, except: Range<usize>) -> rustix::io::Result<()> {
+        match self.storage {
+            Storage::Heap => Err(rustix::io::Errno::NOSYS),
+            _ => huge::collapse(self.words(), except),
+        }
+    }
+
+    /// Bytes that pages of 2 MiB are under now.
+    pub(crate) fn huge(&self) -> u64 {
+        match self.storage {
+            Storage::Heap => 0,
+            _ => huge::count(self.words()),
+        }
     }
 
     /// How many of the bytes are backed by memory now (0 where that cannot be told).
@@ -216,9 +231,10 @@ fn map_file(
 ) -> rustix::io::Result<*mut core::ffi::c_void> {
     use rustix::mm::{MapFlags, ProtFlags, mmap};
     let access = if writable { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::READ };
-    // SAFETY: a new mapping at an address that the kernel chooses aliases nothing; that the file
-    // may change underneath is why it is only ever seen as atomics.
-    unsafe { mmap(core::ptr::null_mut(), bytes, access, MapFlags::SHARED, fd, offset) }
+    // SAFETY: a new mapping at an address that the kernel chooses, or that `aligned` has reserved,
+    // aliases nothing; that the file may change underneath is why it is only ever seen as atomics.
+    let map = |at, place| unsafe { mmap(at, bytes, access, MapFlags::SHARED | place, fd, offset) };
+    huge::aligned(bytes, offset as usize, map)
 }
 
 fn slice(start: *mut core::ffi::c_void, bytes: usize) -> Result<NonNull<[AtomicU64]>> {
