@@ -35,6 +35,24 @@ fn create_takes_bpftools_words() {
 }
 
 #[test]
+fn show_says_what_is_in_large_pages() {
+    let maps = Maps::new();
+    maps.ok("map create small type hash key 4 value 8 entries 4 name s pages 2M");
+    let (small, _) = maps.json("map show small");
+    let why = "the map is smaller than one";
+    assert_eq!((&small["bytes_huge"], &small["not_more_huge"]), (&json!(0), &json!(why)));
+    let text = maps.ok("map show small");
+    assert!(text.contains("\n\tin pages of 2M 0B  of 0B: the map is smaller than one\n"), "{text}");
+    maps.ok("map create large type array key 4 value 8 entries 400000 name l pages 2M");
+    let (large, _) = maps.json("map show large");
+    // All that is possible of it, or the system's reason.
+    let all = large["bytes_huge"] == json!(2 << 20);
+    assert_eq!(all, large.get("not_more_huge").is_none(), "{large}");
+    maps.ok("map create usual type array key 4 value 8 entries 400000 name u pages 4K");
+    assert!(maps.json("map show usual").0.get("bytes_huge").is_none());
+}
+
+#[test]
 fn show_says_what_maps_are() {
     let maps = Maps::new();
     assert_eq!(maps.ok("map show"), "");

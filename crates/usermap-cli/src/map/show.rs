@@ -146,8 +146,13 @@ fn json(out: &mut Output, targets: &[Target], single: bool) -> io::Result<()> {
             json.number(info.cpus)?;
         }
         if spec.huge_pages {
+            let pages = target.map.huge_pages();
             json.name("bytes_huge")?;
-            json.number(target.map.huge_pages().bytes)?;
+            json.number(pages.bytes)?;
+            if let Some(why) = pages.why_not() {
+                json.name("not_more_huge")?;
+                json.string(&why)?;
+            }
         }
         if let Some((key, value)) = types(target) {
             json.name("types")?;
