@@ -152,6 +152,7 @@ mod code;
 mod context;
 pub mod disassemble;
 mod error;
+mod group;
 mod helper;
 mod helper_names;
 pub mod instruction;
@@ -171,12 +172,13 @@ mod validate;
 pub use code::{Code, Function, Line};
 pub use context::{Context, Redirect, RedirectKind, Skb, Vlan, Xdp};
 pub use error::{Error, Fault, FaultKind, Result};
+pub use group::Group;
 pub use helper::{Event, Events, helper_name};
 pub use load::{Loaded, Options};
 pub use object::{Extern, Global, MapDefinition, Object, Obstacle};
 pub use program::{Outcome, Program, Runner};
 pub use program_type::ProgramType;
-pub use raw::{MapReference, Raw, rename_maps};
+pub use raw::{Holds, MapReference, Raw, rename_maps};
 pub use run::HelperCall;
 
 /// The documents' programs, run as tests.

@@ -525,6 +525,19 @@ impl Loaded {
         }
     }
 
+    /// A program by its number.
+    pub(crate) fn at(&self, number: usize) -> Program {
+        Program::new(self.shared.clone(), number)
+    }
+
+    /// Puts a program at an index of a map, both by number; false if it has no such place.
+    pub(crate) fn put_program(&self, map: usize, index: u32, program: usize) -> bool {
+        match self.shared.vm.maps.get(map).map(|map| &map.storage) {
+            Some(Storage::Programs(programs)) => programs.set(index, program),
+            _ => false,
+        }
+    }
+
     /// The object that this was loaded from.
     ///
     /// ```

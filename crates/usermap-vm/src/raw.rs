@@ -3,21 +3,19 @@
 //! They are loaded as an object's are: one program and the maps that it uses, which were made by
 //! others. So their CPU slots are leased, and the program itself is the only thing that is new.
 
-use crate::bare::complete;
 use crate::btf::{Btf, FunctionInfo, LineInfo};
 use crate::code::{Code, Function, Strings};
 use crate::error::{Error, Result};
+use crate::group::Group;
 use crate::instruction::{Instruction, pseudo};
 use crate::load::Options;
-use crate::object::{MapDefinition, Object};
 use crate::program::Program;
 use crate::program_type::ProgramType;
-use crate::run::Storage;
 use rustix::fs::fstat;
 use usermap::Map;
 
 /// What errors call it.
-const NAME: &str = "BPF_PROG_LOAD";
+pub(crate) const NAME: &str = "BPF_PROG_LOAD";
 /// LDDW: the immediate is an index of an array of descriptors (`BPF_PSEUDO_MAP_IDX`).
 const MAP_INDEX: u8 = 5;
 /// The same for the address of a byte of the map's value (`BPF_PSEUDO_MAP_IDX_VALUE`).
@@ -33,6 +31,17 @@ pub enum MapReference {
     /// An index of the array of descriptors that the program came with (`BPF_PSEUDO_MAP_IDX`,
     /// `BPF_PSEUDO_MAP_IDX_VALUE`).
     Index(i32),
+}
+
+/// What an array has that stands for one of the kernel's arrays of descriptors: `u32`s, of which
+/// only the host knows what they mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Holds {
+    /// Programs: `PROG_ARRAY`.
+    Programs,
+    /// Where events go: `PERF_EVENT_ARRAY`.
+    Events,
 }
 
 /// A program as `BPF_PROG_LOAD` gets it.
@@ -65,9 +74,11 @@ pub enum MapReference {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Raw {
-    code: Code,
-    maps: Vec<Map>,
-    btf: Option<Btf>,
+    pub(crate) code: Code,
+    pub(crate) maps: Vec<Map>,
+    /// What the maps hold, by their numbers; of most of them nothing is said.
+    pub(crate) holds: Vec<Option<Holds>>,
+    pub(crate) btf: Option<Btf>,
 }
 
 impl Raw {
@@ -81,7 +92,7 @@ impl Raw {
     /// ```
     pub fn new(program_type: ProgramType, name: &str, instructions: Vec<Instruction>) -> Raw {
         let code = Code { name: name.to_owned(), program_type, instructions, ..Code::default() };
-        Raw { code, maps: Vec::new(), btf: None }
+        Raw { code, maps: Vec::new(), holds: Vec::new(), btf: None }
     }
 
     /// Finds the maps that instructions name. Several references may be to one map. [`Raw`] has an
@@ -121,6 +132,34 @@ impl Raw {
     /// ```
     pub fn maps(&self) -> &[Map] {
         &self.maps
+    }
+
+    /// Says which of those maps hold something else than values. Events that a program puts out into
+    /// one get nowhere (ENOENT); programs are those of a [`Group`].
+    ///
+    /// ```
+    /// use usermap::{Map, MapType, Spec};
+    /// use usermap_vm::{Context, Holds, Options, ProgramType, Raw, instruction::Instruction};
+    /// let array = Map::create(&Spec::new(MapType::Array, 4, 4, 1))?;
+    /// let instructions = [
+    ///     [0x18, 0x12, 0, 0, 0, 0, 0, 0], // r2 = the map
+    ///     [0; 8],
+    ///     [0xb7, 3, 0, 0, 0, 0, 0, 0],    // r3 = 0
+    ///     [0x85, 0, 0, 0, 12, 0, 0, 0],   // bpf_tail_call
+    ///     [0xb7, 0, 0, 0, 5, 0, 0, 0],    // r0 = 5
+    ///     [0x95, 0, 0, 0, 0, 0, 0, 0],    // exit
+    /// ];
+    /// let instructions = instructions.map(Instruction::from_bytes).to_vec();
+    /// let mut raw = Raw::new(ProgramType::Syscall, "caller", instructions);
+    /// raw.resolve(|_| Ok(array.clone()))?;
+    /// assert!(raw.load(&Options::new()).is_err(), "an array has no programs");
+    /// raw.holding(|_| Some(Holds::Programs));
+    /// let program = raw.load(&Options::new())?;
+    /// assert_eq!(program.run(&mut Context::from(Vec::new()))?.value, 5);
+    /// # Ok::<(), usermap_vm::Error>(())
+    /// ```
+    pub fn holding(&mut self, holds: impl Fn(&Map) -> Option<Holds>) {
+        self.holds = self.maps.iter().map(holds).collect();
     }
 
     /// Where the program's functions start, by the calls and callbacks in it: what records of
@@ -176,14 +215,7 @@ impl Raw {
     /// It makes no sense, or asks for what there is not: by instruction and, where that is known,
     /// source line. A map cannot be used by programs.
     pub fn load(&self, options: &Options) -> Result<Program> {
-        let mut code = self.code.clone();
-        complete(&mut code);
-        let name = code.name.clone();
-        let definition = |map: &Map| MapDefinition::of(&map.spec().name.to_string(), map);
-        let definitions = self.maps.iter().map(definition).collect();
-        let storages = self.maps.iter().cloned().map(Storage::Map).collect();
-        let object = Object::of_program(NAME, code, definitions, self.btf.clone());
-        object.load_with(storages, options, |_| true)?.program(&name)
+        Ok(Group::load(std::slice::from_ref(self), options)?.first())
     }
 }
 
@@ -233,7 +265,7 @@ fn reference(instruction: &Instruction) -> Option<(MapReference, u8)> {
 }
 
 /// What tells maps apart: their files.
-fn file_of(map: &Map) -> Result<(u64, u64)> {
+pub(crate) fn file_of(map: &Map) -> Result<(u64, u64)> {
     let fd = map.as_fd().ok_or_else(|| Error::Invalid {
         what: "an anonymous map".to_owned(),
         rule: "programs use maps that have descriptors".to_owned(),

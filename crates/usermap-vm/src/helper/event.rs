@@ -74,6 +74,11 @@ impl EventArray {
         EventArray { shared, max_entries }
     }
 
+    /// One that nobody reads, as the kernel's is before a program of the host opens its queues.
+    pub(crate) fn unread(max_entries: u32) -> EventArray {
+        EventArray { max_entries, ..EventArray::new(0) }
+    }
+
     /// Puts an event into a queue.
     ///
     /// # Errors
@@ -167,6 +172,9 @@ pub(super) fn output(run: &mut Run<'_>, arguments: [u64; 5]) -> Called {
     };
     if index >= events.max_entries {
         return fail(libc::E2BIG);
+    }
+    if events.shared.queues.is_empty() {
+        return fail(libc::ENOENT);
     }
     if index != run.cpu {
         return fail(libc::EOPNOTSUPP);

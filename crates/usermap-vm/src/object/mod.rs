@@ -89,16 +89,16 @@ impl Object {
         read(bytes, name).map_err(|problem| Error::Object { object: name.to_owned(), problem })
     }
 
-    /// One program and its maps, which came from no file.
-    pub(crate) fn of_program(
+    /// Programs and their maps, which came from no file.
+    pub(crate) fn of_programs(
         name: &str,
-        code: Code,
+        programs: Vec<Code>,
         maps: Vec<MapDefinition>,
         btf: Option<Btf>,
     ) -> Object {
         Object {
             name: name.to_owned(),
-            programs: vec![code],
+            programs,
             maps,
             globals: Vec::new(),
             externs: Vec::new(),
