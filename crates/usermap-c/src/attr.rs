@@ -29,6 +29,11 @@ impl Attr {
         }
     }
 
+    /// Where the caller has it.
+    pub(crate) fn address(&self) -> u64 {
+        self.address
+    }
+
     pub(crate) fn u32(&self, at: usize) -> u32 {
         word(&self.bytes, at)
     }

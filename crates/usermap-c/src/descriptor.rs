@@ -10,6 +10,7 @@
 //! only. A file that is open for writing only could not be mapped, so a write-only handle is one
 //! with O_APPEND, a flag that is the open file's like its mode, and means nothing for a map.
 
+use crate::fd_array::{self, FdArray};
 use crate::foreign::table::{Found, Table};
 use crate::foreign::{memory, number};
 use crate::program::Program;
@@ -28,8 +29,10 @@ use usermap::{Access, Error, Map, Result};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Object {
-    /// A map.
+    /// A map of values.
     Map(Map),
+    /// An array of programs or of events.
+    Array(Arc<FdArray>),
     /// BTF.
     Btf(Arc<btf::Object>),
     /// A program.
@@ -133,6 +136,37 @@ pub fn map(fd: i32) -> Result<Map, BadFd> {
     }
 }
 
+/// The map behind a descriptor, one of programs or events included.
+pub(crate) fn any_map(fd: i32) -> Result<Map, BadFd> {
+    match get(fd)? {
+        Object::Map(map) => Ok(map),
+        Object::Array(array) => Ok(array.map().clone()),
+        _ => Err(BadFd::NotAMap),
+    }
+}
+
+/// The array of programs or events behind a descriptor, if it is one.
+pub(crate) fn array(fd: i32) -> Option<Arc<FdArray>> {
+    let array = read(fd, |object| match object {
+        Object::Array(array) => Some(array.clone()),
+        _ => None,
+    });
+    array.ok().flatten()
+}
+
+/// The program of an id, if this process has it.
+pub(crate) fn program(id: u32) -> Option<Arc<Program>> {
+    let same = |entry: &Entry| match &entry.object {
+        Object::Program(program) if program.id() == id => Some(program.clone()),
+        Object::Array(array) => array.program(id),
+        _ => None,
+    };
+    (0..TABLE.end()).find_map(|fd| match TABLE.read(fd, same) {
+        Found::Value(program) => program,
+        _ => None,
+    })
+}
+
 /// Gives C a descriptor of an object. The number is the descriptor's; the object that the table
 /// holds must have another of its own if it needs one.
 ///
@@ -173,7 +207,7 @@ pub fn install_map(mut map: Map) -> Result<i32> {
         }
     };
     let outer = with_rights(outer, map.access()).map_err(no_more)?;
-    Ok(install(Object::Map(map), outer))
+    Ok(install(fd_array::object(map), outer))
 }
 
 /// Runs what closes these numbers, or makes them other files'. From its start on they are not what
@@ -213,8 +247,10 @@ pub fn while_closing<R>(numbers: RangeInclusive<i32>, close: impl FnOnce() -> R)
 /// # Ok::<(), usermap::Error>(())
 /// ```
 pub fn kept() -> Vec<u32> {
+    let number = |map: &Map| map.as_fd().map(|fd| fd.as_raw_fd() as u32);
     let own = |entry: &Entry| match &entry.object {
-        Object::Map(map) => map.as_fd().map(|fd| fd.as_raw_fd() as u32),
+        Object::Map(map) => number(map),
+        Object::Array(array) => number(array.map()),
         _ => None,
     };
     let mut kept: Vec<u32> = (0..TABLE.end())
@@ -319,15 +355,19 @@ fn find_map(fd: i32, file: Identity) -> Result<Object, BadFd> {
     };
     let reopened = |map: &Map| map.reopen(rights).ok();
     let same = |entry: &Entry| match &entry.object {
-        Object::Map(map) if entry.file == file => reopened(map),
+        Object::Map(map) if entry.file == file => reopened(map).map(Object::Map),
+        Object::Array(array) if entry.file == file => match array.map().access() == access {
+            true => Some(Object::Array(array.clone())),
+            false => reopened(array.map()).map(fd_array::object),
+        },
         _ => None,
     };
     let known = (0..TABLE.end()).find_map(|fd| match TABLE.read(fd, same) {
-        Found::Value(map) => map,
+        Found::Value(object) => object,
         _ => None,
     });
-    let map = known.or_else(|| reopened(&Map::from_fd(own).ok()?));
-    map.map(Object::Map).ok_or(BadFd::NotAMap)
+    let new = || reopened(&Map::from_fd(own).ok()?).map(fd_array::object);
+    known.or_else(new).ok_or(BadFd::NotAMap)
 }
 
 fn io(doing: &'static str, error: Errno) -> Error {

@@ -4,7 +4,7 @@ use crate::descriptor;
 use crate::foreign::memory;
 use crate::program::{self, Program};
 use crate::registry::{self, Kind};
-use crate::{bpffs, btf, seam};
+use crate::{bpffs, btf, fd_array, seam};
 use std::path::Path;
 use usermap::abi::{command, errno};
 use usermap::command::{BadFd, Fault, Host, Types, name};
@@ -35,7 +35,7 @@ impl Host for Process {
     }
 
     fn map(&self, fd: i32) -> Result<Map, BadFd> {
-        descriptor::map(fd)
+        descriptor::any_map(fd)
     }
 
     fn install(&self, map: Map) -> Result<i32> {
@@ -44,7 +44,7 @@ impl Host for Process {
 
     fn create(&self, spec: &Spec, types: Option<&Types>) -> Result<Map> {
         let mut spec = spec.clone();
-        spec.types = types.and_then(btf::carried);
+        spec.types = types.and_then(btf::carried).or(spec.types);
         let mut room_made = false;
         loop {
             match Map::create(&spec).and_then(|map| seam::enter(&map).map(|()| map)) {
@@ -110,6 +110,7 @@ impl Host for Process {
     }
 
     fn types_of(&self, map: &Map) -> Option<Types> {
-        btf::types_of(map)
+        // Those of an array of descriptors are usermap's own.
+        btf::types_of(map).filter(|_| fd_array::holds(map).is_none())
     }
 }

@@ -11,6 +11,7 @@
 //! | [`host`] | what the bpf(2) seam needs of this process: its memory and its descriptors |
 //! | [`registry`] | objects by id, for all processes that share the default folder |
 //! | [`program`] | programs that are loaded: their commands, their files |
+//! | [`fd_array`] | `PROG_ARRAY` and `PERF_EVENT_ARRAY` |
 //! | [`btf`] | BTF that programs load, and the types of maps |
 //! | [`seam`] | bpf(2) as programs call it: which command is whose |
 //! | `attr` | a command's attribute and the caller's memory, as the kernel reads them |
@@ -24,6 +25,7 @@ mod attr;
 mod bpffs;
 pub mod btf;
 pub mod descriptor;
+pub mod fd_array;
 pub mod foreign;
 pub mod host;
 mod process;

@@ -5,6 +5,7 @@ use crate::descriptor::{self, Object};
 use crate::foreign::number;
 use rustix::fs::{MemfdFlags, SeekFrom};
 use std::fmt::Write;
+use usermap::Map;
 
 /// The descriptor that a path of /proc means: `/proc/self/fd/7`, with `fd/` given.
 pub(crate) fn named_fd(path: &[u8], folder: &[u8]) -> Option<i32> {
@@ -23,7 +24,7 @@ pub(crate) fn named_fd(path: &[u8], folder: &[u8]) -> Option<i32> {
 /// What the link of a descriptor is.
 pub(crate) fn link(fd: i32) -> Option<&'static str> {
     match descriptor::get(fd).ok()? {
-        Object::Map(_) => Some("anon_inode:bpf-map"),
+        Object::Map(_) | Object::Array(_) => Some("anon_inode:bpf-map"),
         Object::Btf(_) => Some("anon_inode:btf"),
         Object::Program(_) => Some("anon_inode:bpf-prog"),
     }
@@ -42,25 +43,28 @@ pub(crate) fn description(fd: i32) -> Option<i32> {
 fn text(object: Object) -> Option<String> {
     let mut text = "pos:\t0\nflags:\t02000002\nmnt_id:\t15\nino:\t1\n".to_owned();
     let written = match object {
-        Object::Map(map) => {
-            let (info, spec) = (map.info(), map.spec());
-            write!(
-                text,
-                "map_type:\t{}\nkey_size:\t{}\nvalue_size:\t{}\nmax_entries:\t{}\n\
-                 map_flags:\t{:#x}\nmap_extra:\t{:#x}\nmemlock:\t{}\nmap_id:\t{}\nfrozen:\t{}\n",
-                spec.map_type as u32,
-                spec.key_size,
-                spec.value_size,
-                spec.max_entries,
-                spec.flags,
-                spec.map_extra,
-                info.bytes,
-                info.id,
-                u8::from(info.frozen),
-            )
-        }
+        Object::Map(map) => describe(&mut text, &map, map.spec().map_type as u32),
+        Object::Array(array) => describe(&mut text, array.map(), array.map_type()),
         Object::Btf(object) => writeln!(text, "btf_id:\t{}", object.id()),
         Object::Program(program) => program.describe(&mut text),
     };
     written.ok().map(|()| text)
+}
+
+fn describe(text: &mut String, map: &Map, map_type: u32) -> std::fmt::Result {
+    let (info, spec) = (map.info(), map.spec());
+    write!(
+        text,
+        "map_type:\t{}\nkey_size:\t{}\nvalue_size:\t{}\nmax_entries:\t{}\n\
+                 map_flags:\t{:#x}\nmap_extra:\t{:#x}\nmemlock:\t{}\nmap_id:\t{}\nfrozen:\t{}\n",
+        map_type,
+        spec.key_size,
+        spec.value_size,
+        spec.max_entries,
+        spec.flags,
+        spec.map_extra,
+        info.bytes,
+        info.id,
+        u8::from(info.frozen),
+    )
 }

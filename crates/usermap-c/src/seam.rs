@@ -7,6 +7,7 @@
 use crate::attr::{Attr, long, word};
 use crate::btf;
 use crate::descriptor::{self, Object};
+use crate::fd_array;
 use crate::host::Process;
 use crate::program;
 use crate::registry::{self, Kind};
@@ -41,6 +42,9 @@ pub fn bpf(number: u32, attr: u64, size: u32) -> Result<i32> {
 
 fn dispatch(number: u32, attr: u64, size: u32) -> Result<i32> {
     let read = |end| Attr::read(number, attr, size, end);
+    if let Some(answer) = fd_array::bpf(number, attr, size) {
+        return answer;
+    }
     match number {
         command::OBJ_GET_INFO_BY_FD => match behind(number, attr, size) {
             Ok(Object::Btf(object)) => btf::info(&object, &read(16)?),
@@ -150,7 +154,7 @@ fn operands(line: &mut String, number: u32, attr: &[u8]) -> std::fmt::Result {
     let at = |place| word(attr, place);
     if let Some(place) = fd_place(number) {
         write!(line, " fd {}", at(place) as i32)?;
-        if let Ok(map) = descriptor::map(at(place) as i32) {
+        if let Ok(map) = descriptor::any_map(at(place) as i32) {
             write!(line, " ({} {:?})", map.spec().map_type, map.spec().name.as_str())?;
         }
     }

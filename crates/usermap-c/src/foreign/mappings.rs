@@ -58,7 +58,7 @@ static COUNT: AtomicUsize = AtomicUsize::new(0);
 /// That of mmap(2).
 pub(super) unsafe fn map(request: &Request) -> i64 {
     let anonymous = request.flags & libc::MAP_ANONYMOUS != 0;
-    let map = if anonymous { None } else { descriptor::map(request.fd).ok() };
+    let map = if anonymous { None } else { descriptor::any_map(request.fd).ok() };
     let answer = match map {
         // SAFETY: as the caller says.
         None => unsafe { request.ask(request.fd, request.offset) },

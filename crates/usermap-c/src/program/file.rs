@@ -15,6 +15,7 @@
 
 use super::{Program, records};
 use crate::attr::{set_word, word};
+use crate::fd_array;
 use crate::registry::{self, Kind, read_exact, write_all};
 use crate::seam;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -140,6 +141,7 @@ impl Source {
             let MapReference::Descriptor(id) = reference else { return Err(no_map(0)) };
             lookup(id as u32).ok_or_else(|| no_map(id))
         })?;
+        raw.holding(fd_array::holds);
         if let Ok(btf) = Btf::parse(&self.btf) {
             let functions = records::function_infos(&self.functions);
             raw.describe(btf, &functions, &records::line_infos(&self.lines));
@@ -186,7 +188,7 @@ impl Program {
         if let Ok(btf) = registry::open(Kind::Btf, source.btf_id) {
             let _ = registry::keep(id, Kind::Btf, source.btf_id, btf.as_fd());
         }
-        Ok(Program { id, source, maps: Mutex::new(maps), program, file })
+        Ok(Program { id, source, maps: Mutex::new(maps), program, linked: Mutex::default(), file })
     }
 
     /// The program that a file holds, if it holds one that can be loaded.
@@ -196,7 +198,14 @@ impl Program {
         let known = |id| maps.iter().find(|map| map.info().id == id).cloned();
         let program = source.raw(known).and_then(|raw| raw.load(&options())).ok()?;
         source.maps.clear();
-        Some(Program { id, source, maps: Mutex::new(maps), program, file })
+        Some(Program {
+            id,
+            source,
+            maps: Mutex::new(maps),
+            program,
+            linked: Mutex::default(),
+            file,
+        })
     }
 }
 

@@ -12,8 +12,10 @@ use super::log::Log;
 use super::{Program, install, license, records};
 use crate::attr::Attr;
 use crate::descriptor::{self, Object};
+use crate::fd_array::FdArray;
 use crate::seam;
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 use usermap::abi::{command, errno};
 use usermap::command::BadFd;
 use usermap::{Map, Result};
@@ -170,6 +172,9 @@ fn verify(attr: &Attr, log: &mut Log, mut source: Source) -> Result<Program> {
         }
     }
     let program = translate(attr, log, &source, &maps)?;
+    if maps.arrays.iter().any(|array| !array.is_for(source.program_type)) {
+        return Err(attr.invalid("an array of programs of another type"));
+    }
     source.maps = maps.all.iter().map(|map| map.info().id).collect();
     let entered = Program::enter(source, maps.all, program);
     entered.map_err(|error| attr.error("making the program's file", error.raw_os_error()))
@@ -194,9 +199,23 @@ fn types(attr: &Attr) -> Result<Option<(u32, Vec<u8>, Btf)>> {
 #[derive(Default)]
 struct Maps {
     all: Vec<Map>,
+    /// Those of them that hold programs or events.
+    arrays: Vec<Arc<FdArray>>,
 }
 
 impl Maps {
+    /// Adds what is behind a descriptor, if that is a map; gives its id.
+    fn add_object(&mut self, object: Object) -> Result<u32, BadFd> {
+        match object {
+            Object::Map(map) => Ok(self.add(map)),
+            Object::Array(array) => {
+                self.arrays.push(array.clone());
+                Ok(self.add(array.map().clone()))
+            }
+            _ => Err(BadFd::NotAMap),
+        }
+    }
+
     /// Adds a map; gives its id.
     fn add(&mut self, map: Map) -> u32 {
         let id = map.info().id;
@@ -210,14 +229,13 @@ impl Maps {
     fn add_all(&mut self, attr: &Attr, log: &mut Log) -> Result<()> {
         for index in 0..u64::from(attr.u32(148)) {
             let fd = descriptor_at(attr, index)?;
-            match descriptor::get(fd) {
-                Ok(Object::Map(map)) => _ = self.add(map),
-                Ok(Object::Btf(_)) => {}
-                other => {
-                    log.line(&format!("fd {fd} is not pointing to valid bpf_map or btf"));
-                    let errno = other.err().map_or(errno::EINVAL, BadFd::errno);
-                    return Err(attr.error("fd_array has a bad descriptor", errno));
-                }
+            let added = match descriptor::get(fd) {
+                Ok(Object::Btf(_)) => continue,
+                found => found.and_then(|object| self.add_object(object)),
+            };
+            if let Err(bad) = added {
+                log.line(&format!("fd {fd} is not pointing to valid bpf_map or btf"));
+                return Err(attr.error("fd_array has a bad descriptor", bad.errno()));
             }
         }
         Ok(())
@@ -246,11 +264,12 @@ impl Maps {
                 }
                 MapReference::Index(index) => descriptor_at(attr, index as u64)?,
             };
-            let map = descriptor::map(fd).map_err(|bad| {
+            let id = descriptor::get(fd).and_then(|object| self.add_object(object));
+            let id = id.map_err(|bad| {
                 log.line(&format!("fd {fd} is not pointing to valid bpf_map"));
                 attr.error("an instruction names a bad descriptor", bad.errno())
             })?;
-            Ok(self.add(map) as i32)
+            Ok(id as i32)
         });
         renamed.map_err(|error| refusal(attr, error))
     }

@@ -8,6 +8,7 @@
 //! | `license` | which helpers are for GPL programs only |
 //! | `file` | all that is needed to load a program once more, as bytes |
 //! | `run` | `BPF_PROG_TEST_RUN` |
+//! | `tail_call` | the programs that it comes to by tail calls |
 //! | `info` | `BPF_OBJ_GET_INFO_BY_FD` |
 //!
 //! A program's descriptor is a file that holds all that the program was loaded from: its instructions,
@@ -22,6 +23,7 @@ mod load;
 mod log;
 mod records;
 mod run;
+mod tail_call;
 
 use crate::attr::{self, Attr};
 use crate::descriptor::{self, Object};
@@ -31,6 +33,7 @@ use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use tail_call::Linked;
 use usermap::abi::{command, errno};
 use usermap::command::{BadFd, name};
 use usermap::{Error, Map, Result};
@@ -41,8 +44,10 @@ pub struct Program {
     source: Source,
     /// The maps that it uses, and then those that were bound to it.
     maps: Mutex<Vec<Map>>,
-    /// What runs it.
+    /// What runs it alone.
     program: usermap_vm::Program,
+    /// What ran it last with the programs that it can call.
+    linked: Mutex<Option<Linked>>,
     /// Its file: the descriptors of C programs are copies of this one.
     file: OwnedFd,
 }
@@ -59,6 +64,14 @@ impl Program {
         let name = self.source.name;
         let length = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
         String::from_utf8_lossy(&name[..length]).into_owned()
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
+    pub(crate) fn type_number(&self) -> u32 {
+        self.source.program_type
     }
 
     /// Gives its file a name, which is a pin.
@@ -136,6 +149,12 @@ pub(crate) fn get(fd: i32) -> Result<Arc<Program>, BadFd> {
     }
 }
 
+/// The program of an id.
+pub(crate) fn by_number(id: u32) -> Option<Arc<Program>> {
+    let load = || Program::from_file(registry::open(Kind::Program, id).ok()?).map(Arc::new);
+    descriptor::program(id).or_else(load)
+}
+
 fn of(attr: &Attr, fd: u32) -> Result<Arc<Program>> {
     get(fd as i32).map_err(|bad| attr.error("the descriptor is no program", bad.errno()))
 }
@@ -166,7 +185,7 @@ fn bind(attr: &Attr) -> Result<i32> {
         return Err(attr.invalid("there are no flags"));
     }
     let program = of(attr, attr.u32(0))?;
-    let map = descriptor::map(attr.u32(4) as i32);
+    let map = descriptor::any_map(attr.u32(4) as i32);
     let map = map.map_err(|bad| attr.error("the descriptor is no map", bad.errno()))?;
     let id = map.info().id;
     let mut maps = program.maps.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,6 +6,7 @@
 use super::{Program, of};
 use crate::attr::{Attr, set_word, word};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use usermap::Result;
 use usermap::abi::errno;
@@ -100,9 +101,10 @@ fn packet(attr: &Attr, linear: u32) -> Result<Vec<u8>> {
 }
 
 /// Runs a program as often as asked; gives the average time of a run, too.
-fn repeat(attr: &Attr, program: &Program, context: &mut Context) -> Result<(Outcome, u32)> {
+fn repeat(attr: &Attr, program: &Arc<Program>, context: &mut Context) -> Result<(Outcome, u32)> {
     let times = attr.u32(field::REPEAT).max(1);
-    let mut runner = program.program.runner().map_err(|error| refusal(attr, &error))?;
+    let program = program.linked(attr)?;
+    let mut runner = program.runner().map_err(|error| refusal(attr, &error))?;
     let start = Instant::now();
     let outcome = runner.repeat(context, times.into()).map_err(|error| refusal(attr, &error))?;
     Ok((outcome, average(start.elapsed(), times)))
@@ -117,7 +119,7 @@ fn refusal(attr: &Attr, error: &usermap_vm::Error) -> usermap::Error {
     attr.error("the program cannot be run so, or went wrong", error.errno())
 }
 
-fn xdp(attr: &Attr, program: &Program) -> Result<i32> {
+fn xdp(attr: &Attr, program: &Arc<Program>) -> Result<i32> {
     if OF_MAPS.contains(&program.source.attach_type) {
         return Err(attr.invalid("a program for maps of devices or CPUs"));
     }
@@ -193,7 +195,7 @@ fn device(attr: &Attr, index: u32) -> Result<String> {
     found.ok_or_else(|| attr.error("there is no network device of this index", libc::ENODEV))
 }
 
-fn socket_buffer(attr: &Attr, program: &Program) -> Result<i32> {
+fn socket_buffer(attr: &Attr, program: &Arc<Program>) -> Result<i32> {
     if [field::FLAGS, field::CPU, field::BATCH_SIZE].iter().any(|at| attr.u32(*at) != 0) {
         return Err(attr.invalid("flags, cpu or batch_size, which a packet's run does not take"));
     }
@@ -297,7 +299,7 @@ fn has_packet(attr: &Attr) -> bool {
     longs.iter().any(|at| attr.u64(*at) != 0) || words.iter().any(|at| attr.u32(*at) != 0)
 }
 
-fn raw_tracepoint(attr: &Attr, program: &Program) -> Result<i32> {
+fn raw_tracepoint(attr: &Attr, program: &Arc<Program>) -> Result<i32> {
     let (size, on_cpu) = (attr.u32(field::CTX_SIZE_IN), attr.u32(field::FLAGS) & ON_CPU != 0);
     let cpu = attr.u32(field::CPU);
     if has_packet(attr) || size > RAW_TP_CONTEXT || !on_cpu && cpu != 0 {
@@ -307,9 +309,10 @@ fn raw_tracepoint(attr: &Attr, program: &Program) -> Result<i32> {
     if on_cpu && cpu >= usermap::possible_cpus() {
         return Err(attr.error("there is no such CPU", libc::ENXIO));
     }
+    let program = program.linked(attr)?;
     let runner = match on_cpu {
-        true => program.program.runner_on(cpu),
-        false => program.program.runner(),
+        true => program.runner_on(cpu),
+        false => program.runner(),
     };
     let mut runner = runner.map_err(|error| refusal(attr, &error))?;
     let outcome = runner.run(&mut context.into()).map_err(|error| refusal(attr, &error))?;
@@ -317,14 +320,14 @@ fn raw_tracepoint(attr: &Attr, program: &Program) -> Result<i32> {
     Ok(0)
 }
 
-fn syscall(attr: &Attr, program: &Program) -> Result<i32> {
+fn syscall(attr: &Attr, program: &Arc<Program>) -> Result<i32> {
     let size = attr.u32(field::CTX_SIZE_IN);
     if has_packet(attr) || attr.u32(field::FLAGS) != 0 || size > u16::MAX.into() {
         return Err(attr.invalid("a syscall program takes a context of 65535 bytes and no more"));
     }
     let context = attr.bytes_in(attr.u64(field::CTX_IN), size as usize)?;
     let mut context = Context::from(context);
-    let outcome = program.program.run(&mut context).map_err(|error| refusal(attr, &error))?;
+    let outcome = program.linked(attr)?.run(&mut context).map_err(|error| refusal(attr, &error))?;
     attr.put(field::RETVAL, outcome.value as u32)?;
     attr.copy_out(attr.u64(field::CTX_IN), &context.to_bytes())?;
     Ok(0)

@@ -109,3 +109,44 @@ fn maps_of_other_tools_are_typed_too() {
     let dump = json(&folder.bpftool("-j map dump pinned /sys/fs/bpf/sources"));
     assert!(dump[0]["formatted"]["value"].is_object() || dump[0]["formatted"]["value"].is_u64());
 }
+
+/// libbpf fills the array of programs; other processes run what is in it.
+#[test]
+fn tail_calls_and_events() {
+    if !has("bpftool") {
+        return;
+    }
+    let folder = Folder::new("tail-calls");
+    std::fs::write(folder.file("packet"), [0; 64]).unwrap();
+    for object in ["tail_calls", "events"] {
+        let path = repository().join(format!("examples/exercise/{object}.bpf.o"));
+        std::fs::copy(path, folder.file("object.o")).unwrap();
+        folder.bpftool(&format!("prog loadall object.o /sys/fs/bpf/{object}"));
+    }
+    let verdict = |program: &str| {
+        let run = format!("-j prog run pinned /sys/fs/bpf/{program} data_in packet");
+        json(&folder.bpftool(&run))["retval"].as_u64().unwrap()
+    };
+    let called = ["call_first", "call_again", "call_nothing", "call_from_function"];
+    let verdicts = called.map(|program| verdict(&format!("tail_calls/{program}")));
+    assert_eq!(verdicts, [21, 22, 3, 6]);
+    assert_eq!(verdict("events/report"), 0);
+
+    let maps = json(&folder.bpftool("-j map show"));
+    let maps = maps.as_array().unwrap().iter();
+    let kinds: Vec<_> = maps.map(|map| (map["name"].as_str(), map["type"].as_str())).collect();
+    for kind in [("programs", "prog_array"), ("events", "perf_event_array")] {
+        assert!(kinds.contains(&(Some(kind.0), Some(kind.1))), "{kinds:?}");
+    }
+    let first = json(&folder.bpftool("-j prog show pinned /sys/fs/bpf/tail_calls/first"));
+    let id = first["id"].as_u64().unwrap();
+    let held = json(&folder.bpftool("-j map lookup name programs key 1 0 0 0"));
+    let bytes = held["value"].as_array().unwrap().iter().rev();
+    let bytes = bytes.map(|byte| byte.as_str().unwrap().trim_start_matches("0x").to_owned());
+    assert_eq!(u64::from_str_radix(&bytes.collect::<String>(), 16), Ok(id), "{held}");
+    folder.bpftool("map delete name programs key 1 0 0 0");
+    assert_eq!(verdict("tail_calls/call_first"), 1);
+    folder
+        .bpftool("map update name programs key 1 0 0 0 value pinned /sys/fs/bpf/tail_calls/again");
+    assert_eq!(verdict("tail_calls/call_first"), 22);
+}

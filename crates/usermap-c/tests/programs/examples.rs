@@ -7,8 +7,9 @@ use usermap_vm::{Code, MapDefinition, Object, ProgramType};
 
 const MAP_LOOKUP: u32 = 1;
 const MAP_UPDATE: u32 = 2;
+const PERF_EVENT_ARRAY: u32 = 4;
 
-const OBJECTS: [&str; 14] = [
+const OBJECTS: [&str; 16] = [
     "crates/usermap-vm/examples/objects/firewall.bpf.o",
     "crates/usermap-vm/tests/objects/functions.bpf.o",
     "examples/flow_stats/flow_stats.bpf.o",
@@ -18,20 +19,27 @@ const OBJECTS: [&str; 14] = [
     "examples/exercise/atomics.bpf.o",
     "examples/exercise/checksums.bpf.o",
     "examples/exercise/contexts.bpf.o",
+    "examples/exercise/events.bpf.o",
     "examples/exercise/functions.bpf.o",
     "examples/exercise/globals.bpf.o",
     "examples/exercise/maps.bpf.o",
     "examples/exercise/skb.bpf.o",
+    "examples/exercise/tail_calls.bpf.o",
     "examples/exercise/xdp.bpf.o",
 ];
 
 /// A map as an object defines it; `None` if this side has no such maps.
 fn map(side: Side, definition: &MapDefinition) -> Option<Descriptor> {
+    // As libbpf does it.
+    let max_entries = match (definition.map_type, definition.max_entries) {
+        (PERF_EVENT_ARRAY, 0) => usermap::possible_cpus(),
+        (_, entries) => entries,
+    };
     let create = Call::new(0)
         .u32(0, definition.map_type)
         .u32(4, definition.key_size)
         .u32(8, definition.value_size)
-        .u32(12, definition.max_entries)
+        .u32(12, max_entries)
         .u32(16, definition.map_flags);
     let map = Descriptor::new(create.make(side).result.ok()?);
     if let Some(initial) = &definition.initial {
@@ -53,6 +61,23 @@ fn load_of(code: &Code, maps: &[Descriptor]) -> Call {
     }
     let bytes: Vec<Bytes> = instructions.iter().map(|one| one.to_bytes()).collect();
     load(code.program_type.number(), &bytes)
+}
+
+/// Puts into arrays of programs what the object has there at first; gives those programs.
+fn fill(side: Side, object: &Object, maps: &[Descriptor]) -> Option<Vec<Descriptor>> {
+    let mut programs = Vec::new();
+    for (definition, map) in object.maps().iter().zip(maps) {
+        for (index, name) in &definition.programs {
+            let code = object.programs().iter().find(|code| code.name == *name)?;
+            let program = Descriptor::new(load_of(code, maps).make(side).result.ok()?);
+            let update = Call::new(MAP_UPDATE).u32(0, map.number as u32);
+            let update = update.memory(8, &index.to_ne_bytes());
+            let update = update.memory(16, &program.number.to_ne_bytes());
+            assert_eq!(update.make(side).result, Ok(0), "{side:?}: {name}");
+            programs.push(program);
+        }
+    }
+    Some(programs)
 }
 
 fn runs(code: &Code) -> Vec<Call> {
@@ -85,6 +110,7 @@ fn examples() {
     }
     let mut comparison = Comparison::default();
     let mut programs = 0;
+    let mut objects = Vec::new();
     for path in OBJECTS {
         let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
         let object = Object::open(&file).expect("an object");
@@ -95,10 +121,14 @@ fn examples() {
             let (Some(kernels), Some(own)) = (maps(Side::Kernel), maps(Side::Usermap)) else {
                 continue;
             };
+            let filled =
+                (fill(Side::Kernel, &object, &kernels), fill(Side::Usermap, &object, &own));
+            let (Some(_), Some(_)) = filled else { continue };
             let Ok(kernel) = load_of(code, &kernels).make(Side::Kernel).result else { continue };
             let kernel = Descriptor::new(kernel);
             let pair = Pair { kernel, usermap: load_of(code, &own).descriptor(Side::Usermap) };
             programs += 1;
+            objects.push(path);
             for (number, call) in runs(code).iter().enumerate() {
                 let what = format!("{path}, {}, run {number}", code.name);
                 pair.compare(&mut comparison, &what, call);
@@ -117,5 +147,8 @@ fn examples() {
         }
     }
     println!("{programs} programs compared");
-    assert!(programs > 10, "only {programs} programs were compared");
+    for name in ["events", "tail_calls"] {
+        assert!(objects.iter().any(|object| object.contains(name)), "nothing of {name}");
+    }
+    assert!(programs > 20, "only {programs} programs were compared");
 }

@@ -2,6 +2,7 @@
 //!
 //! No program is attached to anything. Without bpf(2) only usermap's own answers are looked at.
 
+mod arrays;
 mod call;
 mod examples;
 mod infos;
