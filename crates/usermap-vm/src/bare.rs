@@ -164,9 +164,10 @@ impl Options {
             maps.push(places.put(name, Storage::Map(map.clone()))?);
         }
         let memory = places::cage(NAME, &maps, places.bits()?)?;
+        let own = |id| self.helpers.contains_key(&id);
         let native = match self.engine {
             Engine::Interpreter => None,
-            Engine::Jit => jit::compile(&code, &maps, memory.mask())
+            Engine::Jit => jit::compile(&code, &maps, memory.mask(), &own)
                 .map_err(|problem| Error::Object { object: code.name.clone(), problem })?,
         };
         let program = LoadedProgram {

@@ -159,6 +159,8 @@ pub mod instruction;
 mod interpret;
 mod jit;
 mod load;
+#[cfg(target_arch = "x86_64")]
+mod machine;
 mod object;
 mod places;
 mod program;

@@ -287,7 +287,8 @@ impl Object {
         if obstacle.is_some() || options.interpret {
             return (program, obstacle);
         }
-        match jit::compile(code, maps, (1 << bits) - 1) {
+        let own = |id| options.helpers.contains_key(&id);
+        match jit::compile(code, maps, (1 << bits) - 1, &own) {
             Ok(native) => program.native = native,
             Err(problem) => {
                 let object = self.name().to_owned();

@@ -8,16 +8,19 @@ use crate::{helper, interpret};
 use crate::{jit, program_type::ProgramType};
 use std::any::Any;
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use usermap::{HashLayout, Map, ValuePointer};
 
 /// How many tail calls a run makes (`MAX_TAIL_CALL_CNT`).
 pub(crate) const TAIL_CALLS: u32 = 33;
 
-/// `bpf_map_lookup_elem`
+/// Helpers that engines know: `bpf_map_lookup_elem`
 pub(crate) const LOOKUP: u32 = 1;
-/// The helper that engines know.
+/// `bpf_map_update_elem`
+pub(crate) const UPDATE: u32 = 2;
+/// `bpf_map_delete_elem`
+pub(crate) const DELETE: u32 = 3;
+/// `bpf_tail_call`
 pub(crate) const TAIL_CALL: u32 = 12;
 /// What r0 is after a tail call that was not made.
 pub(crate) const NO_TAIL_CALL: u64 = -(libc::ENOENT as i64) as u64;
@@ -159,6 +162,12 @@ pub(crate) struct State {
     pub(crate) tail_called: u64,
     /// The address of an atomic access that is not aligned.
     pub(crate) address: u64,
+    /// r5 of a function that is called.
+    pub(crate) fifth: u64,
+    /// What the budget is when a run begins.
+    pub(crate) full: i64,
+    /// Not 0 once a helper was called that may have changed more of the run than the budget.
+    pub(crate) used: u64,
 }
 
 /// A run.
@@ -230,6 +239,9 @@ impl<'r> Run<'r> {
             stopped: 0,
             tail_called: 0,
             address: 0,
+            fifth: 0,
+            full: i64::try_from(vm.budget).unwrap_or(i64::MAX),
+            used: 0,
         };
         let mut run = Run {
             state,
@@ -252,7 +264,8 @@ impl<'r> Run<'r> {
     #[inline]
     pub(crate) fn again(&mut self) {
         helper::release(self);
-        self.state.budget = i64::try_from(self.vm.budget).unwrap_or(i64::MAX);
+        self.state.budget = self.state.full;
+        self.state.used = 0;
         self.state.frame = STACK_TOP;
         self.packet.redirect = None;
         self.packet.clones.clear();
@@ -377,53 +390,6 @@ impl<'r> Run<'r> {
         self.tail_calls += 1;
         let frame = self.state.frame;
         self.execute(program, 0, frame, [context, 0, 0, 0, 0]).map(Some).map_err(Stop::Trap)
-    }
-
-    /// Calls a helper from machine code, which looks into the state afterwards. It has no frames
-    /// that could be unwound: a panic is kept until it is left.
-    pub(crate) fn call_from_machine(&mut self, id: u32, arguments: [u64; 5]) -> u64 {
-        let called = catch_unwind(AssertUnwindSafe(|| match id {
-            TAIL_CALL => self.tail_call(arguments).map(|called| {
-                self.state.tail_called = u64::from(called.is_some());
-                called.unwrap_or(NO_TAIL_CALL)
-            }),
-            _ => self.call_helper(id, arguments),
-        }));
-        let given = called.unwrap_or_else(|panic| {
-            self.panic = Some(panic);
-            self.state.stopped = 1;
-            Ok(0)
-        });
-        given.unwrap_or_else(|stop| {
-            self.stop = Some(stop);
-            self.state.stopped = 1;
-            0
-        })
-    }
-
-    /// `bpf_map_lookup_elem` from machine code, of the map with this number: what is done most, the
-    /// short way. Other sizes of keys, and what goes wrong, take the usual one.
-    #[inline]
-    pub(crate) fn look_up_from_machine(&mut self, map: usize, key: u64) -> u64 {
-        let vm = self.vm;
-        if let Some(LoadedMap { storage: Storage::Map(open), start, .. }) = vm.maps.get(map)
-            && let Ok(program) = open.on_cpu(self.cpu)
-        {
-            let part = |at, size| self.memory.load(key.wrapping_add(at), size);
-            let found = match open.spec().key_size {
-                4 => part(0, 4).map(|key| program.lookup(&(key as u32).to_le_bytes())),
-                8 => part(0, 8).map(|key| program.lookup(&key.to_le_bytes())),
-                16 => part(0, 8).and_then(|low| {
-                    let key = u128::from(part(8, 8)?) << 64 | u128::from(low);
-                    Ok(program.lookup(&key.to_le_bytes()))
-                }),
-                _ => return self.call_from_machine(LOOKUP, [map_handle(map), key, 0, 0, 0]),
-            };
-            if let Ok(Ok(found)) = found {
-                return found.map_or(0, |value| start + value.offset() as u64);
-            }
-        }
-        self.call_from_machine(LOOKUP, [map_handle(map), key, 0, 0, 0])
     }
 
     /// Calls a helper.

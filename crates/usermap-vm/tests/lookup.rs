@@ -3,8 +3,9 @@
 //! the map's owner put there.
 
 use usermap::{Map, MapType, Spec};
+use usermap_vm::bare::{self, Engine};
 use usermap_vm::instruction::Instruction;
-use usermap_vm::{Context, Options, Program, ProgramType, Raw};
+use usermap_vm::{Context, Error, FaultKind, Options, Program, ProgramType, Raw};
 
 /// Bytes of the frame that keys are in.
 const ROOM: i16 = 64;
@@ -122,5 +123,76 @@ fn many_in_one_function() {
         let program = raw.load(&options).expect("a good program");
         let found = program.run(&mut Context::from(vec![0; 8])).expect("to run").value;
         assert_eq!(found, (1 << 20) - 1, "interpreted: {interpret}");
+    }
+}
+
+/// A helper of the embedding application's that has the number of a lookup: what it gives is no
+/// address of a map's value, whatever it is.
+#[test]
+fn a_lookup_of_ones_own_leads_nowhere_else() {
+    for (key_size, id) in [(4, 1), (5, 1), (8, 1)] {
+        let map = Map::create(&Spec::new(MapType::Hash, key_size, 8, 4)).expect("a hash");
+        for engine in Engine::all() {
+            let mut options = bare::Options::new();
+            let outside = 0x7fff_dead_beef_0000;
+            options.engine(*engine).helper(id, move |_| outside).map("keys", map.clone());
+            let code = [
+                [0xbf, 0xa2, 0, 0, 0, 0, 0, 0],          // r2 = r10
+                [0x07, 2, 0, 0, 0xf8, 0xff, 0xff, 0xff], // r2 -= 8
+                [0x18, 0x11, 0, 0, 0, 0, 0, 0],          // r1 = map
+                [0; 8],
+                [0x85, 0, 0, 0, id as u8, 0, 0, 0], // call
+                [0x7a, 0, 0, 0, 1, 0, 0, 0],        // *r0 = 1
+                [0x95, 0, 0, 0, 0, 0, 0, 0],        // exit
+            ];
+            let program = options.load(code.map(Instruction::from_bytes).to_vec()).expect("fine");
+            let Err(Error::Fault(fault)) = program.run(&mut []) else { panic!("no fault") };
+            let FaultKind::Memory { address, .. } = fault.kind else { panic!("{fault}") };
+            assert_eq!(address & 0xffff_ffff, outside & 0xffff_ffff, "{engine:?}, {key_size}");
+        }
+    }
+}
+
+/// Updates and deletions of keys and values of all sizes, which machine code calls by a shorter
+/// way; with keys that cannot be read, and flags that there are not.
+#[test]
+fn updates_and_deletions() {
+    for (key_size, value_size) in [(4, 8), (8, 4), (16, 16), (4, 200), (5, 3), (24, 700)] {
+        for engine in Engine::all() {
+            let map = Map::create(&Spec::new(MapType::Hash, key_size, value_size, 4));
+            let map = map.expect("a hash");
+            let run = |helper: u8, key: u64, flags: u8| {
+                let mut options = bare::Options::new();
+                options.engine(*engine).map("keys", map.clone());
+                let key = key.to_le_bytes();
+                let code = [
+                    [0xbf, 0x13, 0, 0, 0, 0, 0, 0], // r3 = r1
+                    [0x18, 2, 0, 0, key[0], key[1], key[2], key[3]],
+                    [0, 0, 0, 0, key[4], key[5], key[6], key[7]],
+                    [0x15, 2, 1, 0, 0, 0, 0, 0],    // if r2 != 0:
+                    [0xbf, 0x12, 0, 0, 0, 0, 0, 0], // r2 = r1
+                    [0x18, 0x11, 0, 0, 0, 0, 0, 0], // r1 = map
+                    [0; 8],
+                    [0xb7, 4, 0, 0, flags, 0, 0, 0],  // r4 = flags
+                    [0x85, 0, 0, 0, helper, 0, 0, 0], // call
+                    [0x95, 0, 0, 0, 0, 0, 0, 0],      // exit
+                ];
+                let program = options.load(code.map(Instruction::from_bytes).to_vec());
+                program.expect("fine").run(&mut [7; 1000]).map(|value| value as i64)
+            };
+            let number = |outcome: Result<i64, Error>| outcome.expect("to run");
+            assert_eq!(number(run(2, 1, 2)), -2, "an update of what is not there");
+            assert_eq!(number(run(2, 1, 0)), 0);
+            assert_eq!(number(run(2, 1, 1)), -17, "an insert of what is there");
+            assert_eq!(number(run(2, 1, 9)), -22, "no such flag");
+            let mut value = vec![0; value_size as usize];
+            map.lookup(&vec![7; key_size as usize], &mut value, 0).expect("it is there");
+            assert_eq!(value, vec![7; value_size as usize]);
+            assert_eq!(number(run(3, 1, 0)), 0);
+            assert_eq!(number(run(3, 1, 0)), -2, "a deletion of what is not there");
+            for helper in [2, 3] {
+                assert!(matches!(run(helper, 0, 0), Err(Error::Fault(_))), "a key at NULL");
+            }
+        }
     }
 }

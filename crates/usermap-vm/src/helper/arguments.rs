@@ -22,13 +22,13 @@ pub(super) fn fail(number: i32) -> Called {
 }
 
 /// A map's answer as r0.
-pub(super) fn outcome(answer: usermap::Result<()>) -> u64 {
+pub(crate) fn outcome(answer: usermap::Result<()>) -> u64 {
     answer.map_or_else(|error| errno(error.errno()), |()| 0)
 }
 
 /// Calls `then` with a copy of the program's bytes: of small ones without taking memory for them.
 #[inline(always)]
-pub(super) fn with_bytes<T>(
+pub(crate) fn with_bytes<T>(
     memory: &Cage,
     address: u64,
     size: usize,

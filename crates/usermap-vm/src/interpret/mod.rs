@@ -7,7 +7,8 @@
 //!
 //! Both engines count instructions by the same rule. A basic block ([`blocks`](crate::blocks)) takes
 //! all its instructions from the budget when it is entered. Whether there was enough is asked where
-//! a program could go on for ever: when a jump leads back, and when a function is entered. Here the
+//! a program could go on for ever: when a jump leads back, and when a function is entered; a fault is
+//! of the instruction that is led to. Here the
 //! blocks need no counting one by one: all instructions between where the last jump led and the
 //! next jump taken are of blocks that were entered, and of all those are all instructions.
 
@@ -131,7 +132,7 @@ fn execute(
                 budget -= count(counted, next);
                 counted = target;
                 if target < next && budget < 0 {
-                    return Err(spent(run, program, next - 1));
+                    return Err(spent(run, program, target));
                 }
                 next = target;
             }};

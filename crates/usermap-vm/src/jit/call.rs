@@ -2,9 +2,9 @@
 
 use super::compile;
 use super::facts::Fact;
-use super::translate::{LOWEST_FRAME, Translator, plain, signature};
+use super::translate::{LOWEST_FRAME, Translator, plain, signature, state};
 use crate::instruction::Instruction;
-use crate::run::{ArrayLayout, LOOKUP, TAIL_CALL, Table, map_number};
+use crate::run::{ArrayLayout, DELETE, LOOKUP, Storage, TAIL_CALL, Table, UPDATE, map_number};
 use crate::sandbox::cage::FRAME;
 use crate::sandbox::native::{self, offsets};
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -19,8 +19,8 @@ use usermap::abi::helper as own;
 /// elements, and those that only give a number. All others find the budget in the run.
 const FREE: [u32; 13] = [
     LOOKUP,
-    2,
-    3,
+    UPDATE,
+    DELETE,
     5,
     7,
     8,
@@ -54,7 +54,9 @@ impl Translator<'_, '_> {
             patchable: false,
         });
         let mut arguments = vec![self.run, frame];
-        arguments.extend((1..=5).map(|register| self.get(register)));
+        arguments.extend((1..=4).map(|register| self.get(register)));
+        let fifth = self.get(5);
+        self.builder.ins().store(state(), fifth, self.run, offsets::FIFTH);
         let call = self.builder.ins().call(callee, &arguments);
         let value = self.builder.inst_results(call)[0];
         self.set(0, value);
@@ -68,8 +70,9 @@ impl Translator<'_, '_> {
     /// A call of a helper; says whether it ended the block, which none does.
     pub(super) fn call_helper(&mut self, id: u32) -> bool {
         let number = self.facts.of(1).constant.and_then(map_number);
-        if let (LOOKUP, Some(map)) = (id, number) {
-            self.look_up(map);
+        if let Some(map) = number
+            && self.call_on_map(id, map)
+        {
             return false;
         }
         let counted = !FREE.contains(&id);
@@ -90,6 +93,29 @@ impl Translator<'_, '_> {
         self.facts.forget_frame();
         self.set(0, value);
         false
+    }
+
+    /// A call of a helper on a map that is known, if it is one that is done the short way.
+    fn call_on_map(&mut self, id: u32, map: usize) -> bool {
+        let there = self.program.maps.get(map).map(|map| &map.storage);
+        if (self.program.own)(id) || !matches!(there, Some(Storage::Map(_))) {
+            return false;
+        }
+        let (shim, arguments) = match id {
+            LOOKUP => {
+                self.look_up(map);
+                return true;
+            }
+            UPDATE => (native::update as *const (), 2..=4),
+            DELETE => (native::delete as *const (), 2..=2),
+            _ => return false,
+        };
+        let map = self.builder.ins().iconst(I64, map as i64);
+        let mut given = vec![self.run, map];
+        given.extend(arguments.map(|register| self.get(register)));
+        let value = self.call_shim(shim, &given);
+        self.set(0, value);
+        true
     }
 
     /// Calls a function of the host that takes numbers and gives one, and may refuse to go on.
@@ -146,16 +172,18 @@ impl Translator<'_, '_> {
 
     /// `bpf_map_lookup_elem` of an array, as the kernel's JIT has it too.
     fn look_up_in_array(&mut self, layout: ArrayLayout) -> Value {
+        let mut most = None;
         let index = match self.facts.of(2).frame {
-            Some(offset) if (-(FRAME as i32)..=-4).contains(&offset) => self.read_frame(offset, 4),
+            Some(offset) if (-(FRAME as i32)..=-4).contains(&offset) => {
+                most = self.facts.most_at(offset, 4);
+                self.read_frame(offset, 4)
+            }
             _ => {
                 let key = self.get(2);
                 let at = self.mask(key);
                 self.builder.ins().uload32(plain(), at, 0)
             }
         };
-        let limit = self.builder.ins().iconst(I64, i64::from(layout.max_entries));
-        let inside = self.builder.ins().icmp(IntCC::UnsignedLessThan, index, limit);
         let offset = self.times(index, layout.stride as usize);
         let mut address = self.builder.ins().iadd_imm_s(offset, layout.start as i64);
         if layout.plane != 0 {
@@ -163,6 +191,11 @@ impl Translator<'_, '_> {
             let plane = self.times(cpu, layout.plane as usize);
             address = self.builder.ins().iadd(address, plane);
         }
+        if most.is_some_and(|most| most < layout.max_entries.into()) {
+            return address;
+        }
+        let limit = self.builder.ins().iconst(I64, i64::from(layout.max_entries));
+        let inside = self.builder.ins().icmp(IntCC::UnsignedLessThan, index, limit);
         let null = self.builder.ins().iconst(I64, 0);
         self.builder.ins().select(inside, address, null)
     }

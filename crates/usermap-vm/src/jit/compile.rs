@@ -65,11 +65,13 @@ fn machine() -> Result<&'static OwnedTargetIsa, String> {
     MACHINE.get_or_init(make).as_ref().map_err(Clone::clone)
 }
 
-/// Translates a program; `mask` has the bits of an address that count.
+/// Translates a program; `mask` has the bits of an address that count, `own` says which helpers
+/// are the embedding application's.
 pub(crate) fn compile(
     code: &Code,
     maps: &[LoadedMap],
     mask: u64,
+    own: &dyn Fn(u32) -> bool,
 ) -> Result<Option<Native>, String> {
     let machine = machine()?;
     let mut costs = vec![0; code.instructions.len()];
@@ -81,7 +83,7 @@ pub(crate) fn compile(
     let mut functions = Vec::new();
     for function in 0..code.functions.len() {
         context.clear();
-        let program = translate::Program { code, maps, costs: &costs, mask };
+        let program = translate::Program { code, maps, costs: &costs, mask, own };
         translate::function(&program, function, machine.as_ref(), &mut context.func, &mut builder);
         context
             .compile(machine.as_ref(), &mut ControlPlane::default())

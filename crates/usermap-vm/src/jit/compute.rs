@@ -30,11 +30,7 @@ impl Translator<'_, '_> {
             return self.set_with(instruction.dst, value, fact);
         }
         let kind = if wide { I64 } else { I32 };
-        let frame = match (operation, wide && immediate) {
-            (opcode::ADD, true) => self.facts.of(instruction.dst).frame,
-            _ => None,
-        };
-        let frame = frame.and_then(|frame| frame.checked_add(instruction.imm));
+        let fact = self.fact(instruction, operation);
         let left = self.operand(instruction.dst, kind);
         let right = match immediate {
             true if wide => self.builder.ins().iconst(I64, i64::from(instruction.imm)),
@@ -44,7 +40,44 @@ impl Translator<'_, '_> {
         };
         let result = self.operate(instruction, operation, kind, left, right);
         let result = if wide { result } else { self.builder.ins().uextend(I64, result) };
-        self.set_with(instruction.dst, result, Fact { frame, ..Fact::default() });
+        self.set_with(instruction.dst, result, fact);
+    }
+
+    /// What is known of the result of an operation.
+    fn fact(&self, instruction: Instruction, operation: u8) -> Fact {
+        let wide = instruction.class() == opcode::ALU64;
+        let left = self.facts.of(instruction.dst);
+        let all = if wide { u64::MAX } else { u32::MAX.into() };
+        if instruction.opcode & opcode::X != 0 {
+            let right = self.facts.of(instruction.src);
+            return match operation {
+                opcode::ADD if wide => sum_of(left, right),
+                opcode::MOV if instruction.offset == 0 => {
+                    Fact::at_most(Some(right.most.map_or(all, |most| most.min(all))))
+                }
+                _ => Fact::at_most((!wide).then_some(all)),
+            };
+        }
+        let imm = instruction.imm;
+        let number = if wide { i64::from(imm) as u64 } else { u64::from(imm as u32) };
+        let most = left.most.map_or(all, |most| most.min(all));
+        let most = match operation {
+            opcode::ADD if wide => {
+                let further = |from: i32| from.checked_add(imm);
+                let frame = left.frame.and_then(further);
+                let span = left.span.and_then(|(from, most)| Some((further(from)?, most)));
+                let most = most.checked_add(number).filter(|_| imm >= 0);
+                return Fact { frame, span, most, ..Fact::default() };
+            }
+            opcode::AND => Some(most.min(number)),
+            opcode::RSH => Some(most >> (imm as u32 & if wide { 63 } else { 31 })),
+            opcode::LSH => {
+                let by = imm as u32 & if wide { 63 } else { 31 };
+                most.checked_mul(1 << by).filter(|most| *most <= all).or(Some(all))
+            }
+            _ => Some(all),
+        };
+        Fact::at_most(most)
     }
 
     fn operand(&mut self, register: u8, kind: Type) -> Value {
@@ -161,4 +194,15 @@ impl Translator<'_, '_> {
         let result = if kind == I64 { part } else { self.builder.ins().uextend(I64, part) };
         self.set(instruction.dst, result);
     }
+}
+
+/// What is known of the sum of two registers: somewhere in the frame, if one is at a known place
+/// there and the other is no larger than something.
+fn sum_of(left: Fact, right: Fact) -> Fact {
+    let from = |frame: Fact, other: Fact| {
+        let ((from, most), more) = (frame.from_frame()?, other.most?);
+        Some((from, most.checked_add(more)?))
+    };
+    let most = left.most.zip(right.most).and_then(|(left, right)| left.checked_add(right));
+    Fact { span: from(left, right).or(from(right, left)), most, ..Fact::default() }
 }

@@ -11,6 +11,10 @@ pub(super) struct Fact {
     pub(super) constant: Option<u64>,
     /// How far it is from r10.
     pub(super) frame: Option<i32>,
+    /// It is no larger than this.
+    pub(super) most: Option<u64>,
+    /// It is at least so far from r10, and at most so much farther.
+    pub(super) span: Option<(i32, u64)>,
     /// The host address that it means, `base + (register & mask)`, where that was computed.
     pub(super) located: Option<Value>,
     /// It is what a lookup gave: the address of a map's value, a multiple of 8; or NULL.
@@ -18,8 +22,20 @@ pub(super) struct Fact {
 }
 
 /// Bytes of the frame that were written, and what with: the lowest one's distance from r10, how
-/// many, and the value, of that width.
-type Written = (i32, u8, Value);
+/// many, the value, of that width, and what it is no larger than.
+type Written = (i32, u8, Value, Option<u64>);
+
+impl Fact {
+    /// Of a number that is no larger than this.
+    pub(super) fn at_most(most: Option<u64>) -> Fact {
+        Fact { most, ..Fact::default() }
+    }
+
+    /// How far from r10 it is, and at most so much farther, if it is some way from there.
+    pub(super) fn from_frame(&self) -> Option<(i32, u64)> {
+        self.frame.map(|frame| (frame, 0)).or(self.span)
+    }
+}
 
 /// What is known of all.
 #[derive(Clone, Default)]
@@ -43,17 +59,26 @@ impl Facts {
     }
 
     /// Notes a store to the frame.
-    pub(super) fn write(&mut self, offset: i32, width: u8, value: Value) {
-        self.written.retain(|(other, bytes, _)| {
+    pub(super) fn write(&mut self, offset: i32, width: u8, value: Value, most: Option<u64>) {
+        self.written.retain(|(other, bytes, ..)| {
             *other >= offset + i32::from(width) || other + i32::from(*bytes) <= offset
         });
-        self.written.push((offset, width, value));
+        self.written.push((offset, width, value, most));
     }
 
     /// What was stored at just these bytes.
     pub(super) fn read(&self, offset: i32, width: u8) -> Option<Value> {
+        self.written_at(offset, width).map(|(_, _, value, _)| value)
+    }
+
+    /// What is there is no larger than this.
+    pub(super) fn most_at(&self, offset: i32, width: u8) -> Option<u64> {
+        self.written_at(offset, width)?.3
+    }
+
+    fn written_at(&self, offset: i32, width: u8) -> Option<Written> {
         let found = self.written.iter().find(|written| (written.0, written.1) == (offset, width));
-        found.map(|(_, _, value)| *value)
+        found.copied()
     }
 
     /// Forgets what the frame has: somebody may have written to it.

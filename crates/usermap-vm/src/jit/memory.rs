@@ -29,7 +29,9 @@ impl Translator<'_, '_> {
                 let value = self.load(kind, mode == opcode::MEMSX, at, offset);
                 // So that it does not become part of a later instruction, whose fault it then was.
                 self.builder.ins().sequence_point();
-                self.set(instruction.dst, value);
+                let narrow = mode != opcode::MEMSX && kind != I64;
+                let most = narrow.then(|| u64::MAX >> (64 - kind.bits()));
+                self.set_with(instruction.dst, value, Fact::at_most(most));
             }
             (opcode::ST, _) => {
                 let (at, offset) = self.locate(instruction.dst, instruction);
@@ -103,6 +105,9 @@ impl Translator<'_, '_> {
             return (at, offset);
         }
         let address = self.get(register);
+        if self.somewhere_in_frame(fact, instruction) {
+            return (self.builder.ins().iadd(self.base, address), offset);
+        }
         let at = self.mask(address);
         self.facts.set(register, Fact { located: Some(at), ..fact });
         (at, offset)
@@ -115,11 +120,29 @@ impl Translator<'_, '_> {
         within.then_some(offset)
     }
 
+    /// Whether an access is in the function's own frame, wherever there.
+    fn somewhere_in_frame(&self, fact: Fact, instruction: Instruction) -> bool {
+        let Some((from, most)) = fact.span else { return false };
+        let first = i64::from(from) + i64::from(instruction.offset);
+        let end = i64::try_from(most).ok().and_then(|most| first.checked_add(most));
+        let end = end.and_then(|last| last.checked_add(instruction.width().into()));
+        first >= -(FRAME as i64) && end.is_some_and(|end| end <= 0)
+    }
+
     /// Notes what a store leaves of what is known of the frame.
     fn note_store(&mut self, instruction: Instruction, value: Option<Value>) {
         let fact = self.facts.of(instruction.dst);
         match (self.in_frame(instruction.dst, instruction), value) {
-            (Some(offset), Some(value)) => self.facts.write(offset, instruction.width(), value),
+            (Some(offset), Some(value)) => {
+                let width = instruction.width();
+                let stored = match instruction.class() {
+                    opcode::STX => self.facts.of(instruction.src).most,
+                    _ => None,
+                };
+                let all = u64::MAX >> (64 - u32::from(width) * 8);
+                let most = Some(stored.map_or(all, |most| most.min(all)));
+                self.facts.write(offset, width, value, most);
+            }
             // Maps' values, and what is near NULL, are not near the stack.
             (None, _) if fact.found => {}
             (None, _) if fact.constant.is_some_and(|at| at & self.program.mask >= MAPS) => {}

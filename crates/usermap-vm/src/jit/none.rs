@@ -21,6 +21,11 @@ impl Native {
 }
 
 /// No machine code.
-pub(crate) fn compile(_: &Code, _: &[LoadedMap], _: u64) -> Result<Option<Native>, String> {
+pub(crate) fn compile(
+    _: &Code,
+    _: &[LoadedMap],
+    _: u64,
+    _: &dyn Fn(u32) -> bool,
+) -> Result<Option<Native>, String> {
     Ok(None)
 }

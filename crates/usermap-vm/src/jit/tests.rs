@@ -25,7 +25,7 @@ fn code(instructions: &[(u8, u8, u8, i16, i32)], functions: &[usize]) -> Code {
 
 fn run(code: Code) -> Result<u64, Trap> {
     let cage = Cage::new(SMALLEST).unwrap();
-    let native = jit::compile(&code, &[], cage.mask()).unwrap();
+    let native = jit::compile(&code, &[], cage.mask(), &|_| false).unwrap();
     let program = LoadedProgram {
         decoded: interpret::Decoded::new(&code),
         code: Arc::new(code),

@@ -24,11 +24,16 @@ pub(super) struct Program<'p> {
     pub(super) costs: &'p [u32],
     /// Bits of an address that count.
     pub(super) mask: u64,
+    /// Which helpers are the embedding application's.
+    pub(super) own: &'p dyn Fn(u32) -> bool,
 }
 
 /// Lookups in hashes that a function makes in place. Each is some seventy instructions, which take
 /// time to translate; a function with more of them goes the rest by a call.
 const MOST_HASHES: u32 = 8;
+
+/// With more jumps back than this in a function, none of them is looked at closely.
+const MOST_LOOPS: usize = 1000;
 
 /// A function in the middle of its translation.
 pub(super) struct Translator<'t, 'p> {
@@ -36,6 +41,9 @@ pub(super) struct Translator<'t, 'p> {
     pub(super) function: std::ops::Range<usize>,
     pub(super) builder: FunctionBuilder<'t>,
     pub(super) blocks: Vec<Option<Block>>,
+    /// Where jumps back to an instruction lead to, by that instruction: the budget is asked there,
+    /// before they get to its block.
+    landings: Vec<Option<Block>>,
     /// r0 to r9.
     pub(super) registers: [Variable; 10],
     /// Instructions left, where a block is led to from several places.
@@ -67,10 +75,16 @@ pub(super) fn plain() -> MemFlagsData {
     MemFlagsData::new()
 }
 
-/// The signature of every function: (run, frame, r1 to r5), and r0.
+/// Memory flags of the run's state, which is always there.
+pub(super) fn state() -> MemFlagsData {
+    MemFlagsData::trusted()
+}
+
+/// The signature of every function: (run, frame, r1 to r4), and r0. All of them fit into registers;
+/// r5 is in the run's state.
 pub(super) fn signature() -> Signature {
     let mut signature = Signature::new(CallConv::SystemV);
-    signature.params.extend([AbiParam::new(I64); 7]);
+    signature.params.extend([AbiParam::new(I64); 6]);
     signature.returns.push(AbiParam::new(I64));
     signature
 }
@@ -93,21 +107,38 @@ pub(super) fn function(
     let (run, frame) = (parameters[0], parameters[1]);
     let registers: [Variable; 10] = std::array::from_fn(|_| builder.declare_var(I64));
     let zero = builder.ins().iconst(I64, 0);
+    let fifth = builder.ins().load(I64, state(), run, offsets::FIFTH);
     for (register, variable) in registers.iter().enumerate() {
-        let given = (1..=5).contains(&register).then(|| parameters[register + 1]);
-        builder.def_var(*variable, given.unwrap_or(zero));
+        let given = match register {
+            1..=4 => parameters[register + 1],
+            5 => fifth,
+            _ => zero,
+        };
+        builder.def_var(*variable, given);
     }
     let budget = builder.declare_var(I64);
-    let base = builder.ins().load(I64, plain(), run, offsets::BASE);
-    let left = builder.ins().load(I64, plain(), run, offsets::BUDGET);
+    let base = builder.ins().load(I64, state(), run, offsets::BASE);
+    let left = builder.ins().load(I64, state(), run, offsets::BUDGET);
     let stack = builder.ins().iadd(base, frame);
     let function = program.code.range(number);
     let blocks = function
         .clone()
         .map(|at| (program.costs[at] > 0).then(|| builder.create_block()))
         .collect();
+    let loops = loops(program.code, function.clone());
+    let mut landings = vec![None; function.len()];
+    let mut backwards = vec![0_u32; function.len()];
+    for (target, at) in &loops {
+        // A single one that is conditional is the loop's only branch if it asks by itself.
+        let index = *target - function.start;
+        backwards[index] += 1;
+        if backwards[index] > 1 || program.code.instructions[*at].is_goto() {
+            landings[index].get_or_insert_with(|| builder.create_block());
+        }
+    }
     let translator = Translator {
-        loops: loops(program.code, function.clone()),
+        loops,
+        landings,
         entries: entries(program.code, function.clone()),
         facts_at: vec![None; function.len()],
         facts: Facts::default(),
@@ -175,6 +206,7 @@ impl Translator<'_, '_> {
                     self.lead_to(self.at);
                     self.builder.ins().jump(block, &[]);
                 }
+                self.land(block);
                 self.begin(block);
             }
             filled = self.instruction(instruction);
@@ -277,7 +309,8 @@ impl Translator<'_, '_> {
     /// Sets a register to a constant, and remembers it.
     pub(super) fn set_known(&mut self, register: u8, value: u64) {
         let constant = self.builder.ins().iconst(I64, value as i64);
-        self.set_with(register, constant, Fact { constant: Some(value), ..Fact::default() });
+        let fact = Fact { constant: Some(value), most: Some(value), ..Fact::default() };
+        self.set_with(register, constant, fact);
     }
 
     /// A 64-bit load of an immediate, a map, a value's address or a function.
@@ -325,9 +358,14 @@ impl Translator<'_, '_> {
 
     /// Jumps to an instruction, if a condition holds.
     fn jump_to(&mut self, target: usize, condition: Option<Value>) {
-        let to = self.block(target);
-        if target <= self.at {
-            self.check_budget(condition);
+        let landing = self.landings.get(target.wrapping_sub(self.function.start));
+        let landing = landing.copied().flatten();
+        let to = match landing.filter(|_| target <= self.at) {
+            Some(landing) => landing,
+            None => self.block(target),
+        };
+        if target <= self.at && landing.is_none() {
+            self.check_budget(target, condition);
         }
         let Some(condition) = condition else {
             self.lead_to(target);
@@ -353,26 +391,38 @@ impl Translator<'_, '_> {
 
     /// Whether a jump from here leads forwards past a jump back over it.
     fn leaves_a_loop(&self, target: usize) -> bool {
-        self.loops.iter().any(|(top, end)| (*top..*end).contains(&self.at) && target > *end)
+        let few = self.loops.len() <= MOST_LOOPS;
+        few && self.loops.iter().any(|(top, end)| (*top..*end).contains(&self.at) && target > *end)
     }
 
     /// Traps if the budget is spent and a jump back is taken. The budget is asked first, so that
-    /// the jump itself is the loop's only other branch.
-    fn check_budget(&mut self, condition: Option<Value>) {
+    /// the jump itself is the loop's only other branch. The fault is of where the jump leads to.
+    fn check_budget(&mut self, target: usize, condition: Option<Value>) {
         let left = self.left();
         self.left = (left, 0);
+        self.builder.set_srcloc(SourceLoc::new(target as u32));
         let spent = self.builder.ins().icmp_imm_s(IntCC::SignedLessThan, left, 0);
-        let Some(condition) = condition else {
+        if let Some(condition) = condition {
+            let (poor, rich) = (self.builder.create_block(), self.builder.create_block());
+            self.builder.set_cold_block(poor);
+            self.builder.ins().brif(spent, poor, &[], rich, &[]);
+            self.builder.switch_to_block(poor);
+            self.builder.ins().trapnz(condition, compile::BUDGET);
+            self.builder.ins().jump(rich, &[]);
+            self.builder.switch_to_block(rich);
+        } else {
             self.builder.ins().trapnz(spent, compile::BUDGET);
-            return;
-        };
-        let (poor, rich) = (self.builder.create_block(), self.builder.create_block());
-        self.builder.set_cold_block(poor);
-        self.builder.ins().brif(spent, poor, &[], rich, &[]);
-        self.builder.switch_to_block(poor);
-        self.builder.ins().trapnz(condition, compile::BUDGET);
-        self.builder.ins().jump(rich, &[]);
-        self.builder.switch_to_block(rich);
+        }
+        self.builder.set_srcloc(SourceLoc::new(self.at as u32));
+    }
+
+    /// Where jumps back to an instruction land, if they do not ask themselves: traps if the budget is spent.
+    fn land(&mut self, block: Block) {
+        let Some(landing) = self.landings[self.at - self.function.start] else { return };
+        self.builder.switch_to_block(landing);
+        self.left = (self.builder.use_var(self.budget), 0);
+        self.check_budget_for(0);
+        self.builder.ins().jump(block, &[]);
     }
 
     /// Whether a conditional jump is taken.
@@ -417,12 +467,12 @@ impl Translator<'_, '_> {
     /// Notes the budget in the run, where others go on with it.
     pub(super) fn store_budget(&mut self) {
         let left = self.left();
-        self.builder.ins().store(plain(), left, self.run, offsets::BUDGET);
+        self.builder.ins().store(state(), left, self.run, offsets::BUDGET);
     }
 
     /// Takes the budget up again.
     pub(super) fn load_budget(&mut self) {
-        let left = self.builder.ins().load(I64, plain(), self.run, offsets::BUDGET);
+        let left = self.builder.ins().load(I64, state(), self.run, offsets::BUDGET);
         self.left = (left, 0);
     }
 }

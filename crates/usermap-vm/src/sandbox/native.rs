@@ -90,22 +90,24 @@ thread_local! {
 }
 
 unsafe extern "sysv64" {
-    /// Calls `code(run, frame, arguments...)`; gives what it returns, or anything if it was left
-    /// by way of `usermap_vm_leave`.
+    /// Calls `code(run, frame, arguments...)`, with the last argument in the run, so many times, at least once, each time with a run
+    /// that has not begun; gives what the last call returns, or anything if it was left by way of
+    /// `usermap_vm_leave`.
     fn usermap_vm_enter(
         anchor: *mut c_void,
         code: *const u8,
         run: *mut c_void,
         frame: u64,
         arguments: *const [u64; 5],
+        times: u64,
     ) -> u64;
     /// The place in `usermap_vm_enter` where the handler resumes.
     fn usermap_vm_leave();
 }
 
 // All registers that a function must keep are saved first; the stack pointer after that is what
-// the anchor gets. The sixth pushed word is at a multiple of 16 plus 8, so the one argument that
-// goes by the stack aligns it.
+// the anchor gets, and 8 bytes below it are at a multiple of 16. Between two calls only the budget
+// is to be filled up, unless a helper has changed more.
 std::arch::global_asm!(
     ".pushsection .text.usermap_vm_enter,\"ax\",@progbits",
     ".globl usermap_vm_enter",
@@ -120,16 +122,36 @@ std::arch::global_asm!(
     "push r14",
     "push r15",
     "mov [rdi], rsp",
-    "mov rax, rsi",
-    "mov r10, r8",
-    "mov rdi, rdx",
-    "mov rsi, rcx",
-    "push qword ptr [r10 + 32]",
-    "mov r9, [r10 + 24]",
-    "mov r8, [r10 + 16]",
-    "mov rcx, [r10 + 8]",
-    "mov rdx, [r10]",
-    "call rax",
+    "sub rsp, 8",
+    "mov rbx, rsi",
+    "mov r12, rdx",
+    "mov r13, rcx",
+    "mov r14, r8",
+    "mov r15, r9",
+    "jmp 3f",
+    "2:",
+    "cmp qword ptr [r12 + {used}], 0",
+    "jne 4f",
+    "mov rax, [r12 + {full}]",
+    "mov [r12 + {budget}], rax",
+    "3:",
+    "mov rax, [r14 + 32]",
+    "mov [r12 + {fifth}], rax",
+    "mov rdi, r12",
+    "mov rsi, r13",
+    "mov rdx, [r14]",
+    "mov rcx, [r14 + 8]",
+    "mov r8, [r14 + 16]",
+    "mov r9, [r14 + 24]",
+    "call rbx",
+    "dec r15",
+    "jg 2b",
+    "jmp 5f",
+    "4:",
+    "mov rdi, r12",
+    "call {again}",
+    "jmp 3b",
+    "5:",
     "add rsp, 8",
     "usermap_vm_leave:",
     "pop r15",
@@ -140,7 +162,19 @@ std::arch::global_asm!(
     "pop rbp",
     "ret",
     ".popsection",
+    used = const offsets::USED,
+    full = const offsets::FULL,
+    budget = const offsets::BUDGET,
+    fifth = const offsets::FIFTH,
+    again = sym again,
 );
+
+/// Ends a run, and makes it one that has not begun.
+extern "sysv64" fn again(run: *mut Run<'_>) {
+    // SAFETY: as in `call_helper`.
+    let run = unsafe { &mut *run };
+    run.again();
+}
 
 /// Calls the function at a byte of the code, with the machine's calling convention and the
 /// arguments (run, frame, r1 to r5): so many times, at least once, each time as a new run. Gives
@@ -164,28 +198,19 @@ pub(crate) fn enter(
     };
     let at: *mut Anchor = &raw mut anchor;
     INNERMOST.set(at);
-    let mut left = times;
-    let given = loop {
-        // SAFETY: `offset` is the start of a function that the translator made, which keeps to the
-        // calling convention, accesses memory only in the run's cage, in `Run::state` and (to read)
-        // in the maps of the run, and gives `run` to helpers only. `run` is borrowed for the whole
-        // call, the anchor outlives it, and the handler resumes within it, where all registers are
-        // restored from the anchor's stack.
-        let value = unsafe {
-            let function = code.start.as_ptr().add(offset);
-            usermap_vm_enter(at.cast(), function, ptr::from_mut(run).cast(), frame, arguments)
-        };
-        // SAFETY: the handler may have written it behind the compiler's back, through `at`.
-        match unsafe { ptr::read_volatile(&raw const (*at).exit) } {
-            Some(exit) => break Err(exit),
-            None if left <= 1 => break Ok(value),
-            None => {}
-        }
-        left -= 1;
-        run.again();
+    // SAFETY: `offset` is the start of a function that the translator made, which keeps to the
+    // calling convention, accesses memory only in the run's cage, in `Run::state` and (to read)
+    // in the maps of the run, and gives `run` to helpers only. `run` is borrowed for the whole
+    // call, the anchor outlives it, and the handler resumes within it, where all registers are
+    // restored from the anchor's stack.
+    let value = unsafe {
+        let function = code.start.as_ptr().add(offset);
+        usermap_vm_enter(at.cast(), function, ptr::from_mut(run).cast(), frame, arguments, times)
     };
+    // SAFETY: the handler may have written it behind the compiler's back, through `at`.
+    let exit = unsafe { ptr::read_volatile(&raw const (*at).exit) };
     INNERMOST.set(anchor.outer);
-    given
+    exit.map_or(Ok(value), Err)
 }
 
 const SIGNALS: [libc::c_int; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
@@ -289,6 +314,10 @@ pub(crate) mod offsets {
         (offset_of!(Run<'static>, state) + offset_of!(State, tail_called)) as i32;
     pub(crate) const ADDRESS: i32 =
         (offset_of!(Run<'static>, state) + offset_of!(State, address)) as i32;
+    pub(crate) const FIFTH: i32 =
+        (offset_of!(Run<'static>, state) + offset_of!(State, fifth)) as i32;
+    pub(crate) const FULL: i32 = (offset_of!(Run<'static>, state) + offset_of!(State, full)) as i32;
+    pub(crate) const USED: i32 = (offset_of!(Run<'static>, state) + offset_of!(State, used)) as i32;
     pub(crate) const CPU: i32 = offset_of!(Run<'static>, cpu) as i32;
 }
 
@@ -313,4 +342,24 @@ pub(crate) extern "sysv64" fn look_up(run: *mut Run<'_>, map: u64, key: u64) -> 
     // SAFETY: as in `call_helper`.
     let run = unsafe { &mut *run };
     run.look_up_from_machine(map as usize, key)
+}
+
+/// The same of `bpf_map_update_elem`.
+pub(crate) extern "sysv64" fn update(
+    run: *mut Run<'_>,
+    map: u64,
+    key: u64,
+    value: u64,
+    flags: u64,
+) -> u64 {
+    // SAFETY: as in `call_helper`.
+    let run = unsafe { &mut *run };
+    run.update_from_machine(map as usize, [key, value, flags])
+}
+
+/// The same of `bpf_map_delete_elem`.
+pub(crate) extern "sysv64" fn delete(run: *mut Run<'_>, map: u64, key: u64) -> u64 {
+    // SAFETY: as in `call_helper`.
+    let run = unsafe { &mut *run };
+    run.delete_from_machine(map as usize, key)
 }

@@ -105,15 +105,24 @@ fn the_budget_counts_blocks_and_is_asked_for_at_jumps_back_and_calls() {
             assert_eq!(program(*engine, least, rounds(count)).run(&mut []).unwrap(), count as u64);
             let spent = program(*engine, least - 1, rounds(count));
             let limit = least - 1;
-            let place = if count == 1 { 0 } else { 4 };
+            let place = if count == 1 { 0 } else { 2 };
             assert_eq!(fault(&spent, &mut []), (place, FaultKind::Budget { limit }));
         }
         let endless = program(*engine, 1 << 20, vec![goto(-1)]);
         assert_eq!(fault(&endless, &mut []), (0, FaultKind::Budget { limit: 1 << 20 }));
-        // A jump back to a function's start is asked for at the jump, as every other.
+        // A jump back to a function's start is asked for as every other; the fault is of where it
+        // leads to.
         let body = vec![op_imm(Bits::All, ADD, 0, 1), jump_imm(Bits::All, JNE, 0, 0, -2), exit()];
         for limit in [9, 10] {
             let spent = program(*engine, limit, body.clone());
+            assert_eq!(fault(&spent, &mut []), (0, FaultKind::Budget { limit }));
+        }
+        // Several jumps back to one instruction.
+        let body = [op_imm(Bits::All, ADD, 0, 1), jump_imm(Bits::All, JEQ, 0, 1, -2)];
+        let more = [jump_imm(Bits::All, JLT, 0, 50, -3), goto(-4)];
+        let several = [vec![mov_imm(1, 7)], body.to_vec(), more.to_vec(), vec![exit()]].concat();
+        for limit in [2, 3, 5, 90, 151] {
+            let spent = program(*engine, limit, several.clone());
             assert_eq!(fault(&spent, &mut []), (1, FaultKind::Budget { limit }));
         }
         let long = program(*engine, 1 << 20, vec![goto_long(-1)]);
