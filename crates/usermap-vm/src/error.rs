@@ -27,6 +27,15 @@ pub enum Error {
         /// What is wrong, with the section, symbol or offset.
         problem: String,
     },
+    /// A program does what the kernel refuses with an errno of its own.
+    Refused {
+        /// The object's name.
+        object: String,
+        /// What is wrong, with the program and the instruction.
+        problem: String,
+        /// The kernel's errno.
+        errno: i32,
+    },
     /// The object asks for what there is not.
     Unsupported {
         /// The object's name.
@@ -140,6 +149,7 @@ impl Error {
         match self {
             Error::Io { error, .. } => error.raw_os_error().unwrap_or(libc::EIO),
             Error::Object { .. } | Error::Invalid { .. } => libc::EINVAL,
+            Error::Refused { errno, .. } => *errno,
             Error::Unsupported { .. } => libc::ENOTSUP,
             Error::Unknown { .. } => libc::ENOENT,
             Error::Map(error) => error.errno(),
@@ -163,7 +173,9 @@ impl fmt::Display for Error {
             Error::Io { action, path, error } => {
                 write!(f, "{action} {}: {error}", path.display())
             }
-            Error::Object { object, problem } => write!(f, "{object}: {problem}"),
+            Error::Object { object, problem } | Error::Refused { object, problem, .. } => {
+                write!(f, "{object}: {problem}")
+            }
             Error::Unsupported { object, what, line } => {
                 write!(f, "{object}: {what} is not supported")?;
                 at(f, line.as_ref())

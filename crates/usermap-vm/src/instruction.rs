@@ -113,6 +113,9 @@ pub mod opcode {
     pub const JSLT: u8 = 0xc0;
     #[allow(missing_docs)]
     pub const JSLE: u8 = 0xd0;
+    /// Jumps once a function has met such instructions [`MAY_GOTO`](super::MAY_GOTO) times
+    /// (`may_goto`).
+    pub const JCOND: u8 = 0xe0;
 
     /// In an atomic's immediate: gives the old value.
     pub const FETCH: i32 = 0x01;
@@ -125,6 +128,9 @@ pub mod opcode {
     /// An atomic's immediate: store-release.
     pub const STORE_REL: i32 = 0x110;
 }
+
+/// How often a function gets past its `may_goto` instructions before they jump (`BPF_MAX_LOOPS`).
+pub const MAY_GOTO: u64 = 8 << 20;
 
 /// What `src` of a 64-bit load, or of a call, makes of the immediate.
 pub mod pseudo {
@@ -191,6 +197,14 @@ impl Instruction {
             opcode::B => 1,
             _ => 8,
         }
+    }
+
+    /// Whether it is a legacy load from a packet.
+    pub const fn is_packet_load(self) -> bool {
+        let mode = self.opcode & opcode::MODE;
+        self.class() == opcode::LD
+            && matches!(mode, opcode::ABS | opcode::IND)
+            && self.opcode & opcode::SIZE != opcode::DW
     }
 
     /// Whether it calls a helper, by the number in the immediate.

@@ -6,6 +6,9 @@ use crate::run::{DELETE, LOOKUP, LoadedMap, NO_TAIL_CALL, Run, Storage, TAIL_CAL
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use usermap::Program;
 
+/// What a load from a packet gives that is not within it; numbers have 32 bits at most.
+pub(crate) const NOT_THERE: u64 = u64::MAX;
+
 impl<'r> Run<'r> {
     /// Calls a helper from machine code, which looks into the state afterwards. It has no frames
     /// that could be unwound: a panic is kept until it is left.
@@ -78,6 +81,18 @@ impl<'r> Run<'r> {
             return given;
         }
         self.call_from_machine(DELETE, [map_handle(map), key, 0, 0, 0])
+    }
+
+    /// A legacy load from a packet: the number, or [`NOT_THERE`].
+    pub(crate) fn load_packet_from_machine(&mut self, skb: u64, offset: i32, width: u8) -> u64 {
+        match helper::load_packet(self, skb, offset, width) {
+            Ok(value) => value.unwrap_or(NOT_THERE),
+            Err(kind) => {
+                self.stop = Some(kind.into());
+                self.state.stopped = 1;
+                0
+            }
+        }
     }
 
     /// Calls `then` with a copy of a key, if it is of a usual size and the program's to read.

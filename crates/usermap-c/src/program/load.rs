@@ -309,7 +309,7 @@ fn translate(
             }
         }
         match error {
-            Error::Object { .. } if writes_frame_pointer(source) => {
+            Error::Object { .. } | Error::Refused { .. } if writes_frame_pointer(source) => {
                 attr.error("frame pointer is read only", libc::EACCES)
             }
             error => refusal(attr, error),
@@ -340,6 +340,9 @@ fn refusal(attr: &Attr, error: Error) -> usermap::Error {
     match error {
         Error::Map(error) => error,
         Error::Io { .. } | Error::Busy { .. } => attr.error("loading the program", error.errno()),
+        Error::Refused { errno, .. } => {
+            attr.error("the program was refused; its log says why", errno)
+        }
         _ => attr.invalid("the program was refused; its log says why"),
     }
 }

@@ -28,6 +28,7 @@ pub(crate) use control::release;
 pub(crate) use event::EventArray;
 pub use event::{Event, Events};
 pub(crate) use program_array::ProgramArray;
+pub(crate) use skb::load_packet;
 
 use crate::helper_names::NAMES;
 use crate::program_type::ProgramType;

@@ -5,7 +5,8 @@ use super::checksum;
 use super::resize::{VLAN, is_vlan};
 use super::xdp::copy_across;
 use crate::context::{ETH_HLEN, Kind, Packet, field, publish_skb};
-use crate::run::{Run, Stop};
+use crate::error::FaultKind;
+use crate::run::{Run, Stop, wrong};
 
 /// Flags of `bpf_skb_store_bytes`.
 const RECOMPUTE_CHECKSUM: u64 = 1;
@@ -15,6 +16,10 @@ const FROM_MAC: u64 = 0;
 const FROM_NETWORK: u64 = 1;
 /// `PACKET_HOST` to `PACKET_OTHERHOST`
 const PACKET_TYPES: u64 = 3;
+/// Offsets of legacy loads from here on count from the network layer's header (`SKF_NET_OFF`).
+const NETWORK: i64 = -0x10_0000;
+/// And from here on, below those, from the link layer's (`SKF_LL_OFF`).
+const LINK: i64 = -0x20_0000;
 /// Clocks of time stamps (`BPF_SKB_CLOCK_*`).
 const REALTIME: u64 = 0;
 const MONOTONIC: u64 = 1;
@@ -60,6 +65,33 @@ pub(super) fn load_bytes_relative(
         Some(at) => copy_across(run, at, to, bytes),
         None => bad_load(run, to, bytes),
     }
+}
+
+/// A legacy load from a packet (`LD_ABS`, `LD_IND`): a number in network order, or nothing if it is
+/// not all within the packet, which ends the function.
+pub(crate) fn load_packet(
+    run: &Run<'_>,
+    skb: u64,
+    offset: i32,
+    width: u8,
+) -> Result<Option<u64>, FaultKind> {
+    let packet = &run.packet;
+    if packet.kind != Kind::Skb || skb != Packet::context() {
+        return Err(wrong("a load from the packet", "r6 is not a __sk_buff".to_owned()));
+    }
+    let offset = i64::from(offset);
+    let from = match offset {
+        0.. => packet.data as i64 + offset,
+        NETWORK.. => packet.network as i64 + (offset - NETWORK),
+        LINK.. => packet.mac as i64 + (offset - LINK),
+        _ => return Ok(None),
+    };
+    let from = u64::try_from(from).unwrap_or(u64::MAX);
+    if from.saturating_add(width.into()) > packet.end {
+        return Ok(None);
+    }
+    let value = run.memory.load(from, width)?;
+    Ok(Some(value.swap_bytes() >> (64 - u32::from(width) * 8)))
 }
 
 /// `bpf_skb_store_bytes(skb, offset, from, size, flags)`. Checksums over all of a packet are not

@@ -15,7 +15,7 @@ pub(super) struct Op {
     pub(super) dst: u8,
     pub(super) src: u8,
     /// An offset in memory; where a jump leads to, a call's function, or the end of the block that
-    /// a call of a helper is in.
+    /// a call of a helper, or a load from a packet, is in.
     pub(super) offset: i32,
     /// The immediate, extended to 64 bits.
     pub(super) imm: u64,
@@ -120,6 +120,12 @@ impl<'c> Places<'c> {
             opcode::STX => plain,
             opcode::JMP | opcode::JMP32 => self.jump(number, instruction, plain),
             _ if instruction.is_wide() => self.wide(number, instruction, plain),
+            _ if instruction.is_packet_load() => {
+                let from = instruction.opcode & opcode::MODE == opcode::IND;
+                let code = if from { op::PACKET_FROM } else { op::PACKET };
+                let offset = self.end_of_block(self.at(number)) as i32;
+                Op { code, dst: instruction.width(), offset, ..plain }
+            }
             _ => Op { code: op::NONE, ..plain },
         }
     }

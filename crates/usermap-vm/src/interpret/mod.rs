@@ -18,7 +18,8 @@ mod op;
 pub(crate) use decoded::Decoded;
 
 use crate::error::{FaultKind, Trap};
-use crate::instruction::opcode;
+use crate::helper;
+use crate::instruction::{MAY_GOTO, opcode};
 use crate::run::{self, Run};
 use crate::sandbox::cage::Atomic;
 use decoded::Op;
@@ -112,6 +113,7 @@ fn execute(
     let mut next = entry.start;
     let mut counted = entry.first_block;
     let mut budget = run.state.budget - count(next, counted);
+    let mut may_go = MAY_GOTO;
     if budget < 0 {
         return Err(spent(run, program, next));
     }
@@ -207,6 +209,23 @@ fn execute(
                 }
                 op::CONSTANT => registers[dst] = op.imm,
                 op::GOTO | op::GOTO_LONG => jump!(),
+                op::MAY_GOTO => match may_go {
+                    0 => jump!(),
+                    _ => may_go -= 1,
+                },
+                op::PACKET | op::PACKET_FROM => {
+                    budget -= count(counted, op.offset as usize);
+                    counted = op.offset as usize;
+                    let from = if op.code == op::PACKET { 0 } else { registers[src] };
+                    let offset = from.wrapping_add(op.imm) as i32;
+                    match check!(helper::load_packet(run, registers[6], offset, op.dst)) {
+                        Some(value) => registers[0] = value,
+                        None => {
+                            run.state.budget = budget;
+                            return Ok(0);
+                        }
+                    }
+                }
                 op::RETURN => {
                     run.state.budget = budget - count(counted, next);
                     return Ok(registers[0]);

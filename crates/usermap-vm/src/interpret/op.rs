@@ -30,6 +30,7 @@ pub(super) const NEG_32: u8 = ALU | NEG;
 pub(super) const GOTO: u8 = JMP | JA;
 pub(super) const GOTO_LONG: u8 = JMP32 | JA;
 pub(super) const RETURN: u8 = JMP | EXIT;
+pub(super) const MAY_GOTO: u8 = JMP | JCOND;
 
 pub(super) const LOAD_8: u8 = LDX | MEM | B;
 pub(super) const LOAD_16: u8 = LDX | MEM | H;
@@ -80,6 +81,11 @@ pub(super) const EXTEND_16_32: u8 = own(15);
 pub(super) const EXTEND_8_64: u8 = own(16);
 pub(super) const EXTEND_16_64: u8 = own(17);
 pub(super) const EXTEND_32_64: u8 = own(18);
+
+/// The legacy loads from a packet, at an immediate and at a register; the width is in the
+/// destination's place.
+pub(super) const PACKET: u8 = own(27);
+pub(super) const PACKET_FROM: u8 = own(28);
 
 /// An operation that opcodes tell from another by the offset only.
 macro_rules! signed {

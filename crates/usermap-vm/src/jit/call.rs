@@ -3,7 +3,8 @@
 use super::compile;
 use super::facts::Fact;
 use super::translate::{LOWEST_FRAME, Translator, plain, signature, state};
-use crate::instruction::Instruction;
+use crate::instruction::{Instruction, opcode};
+use crate::machine::NOT_THERE;
 use crate::run::{ArrayLayout, DELETE, LOOKUP, Storage, TAIL_CALL, Table, UPDATE, map_number};
 use crate::sandbox::cage::FRAME;
 use crate::sandbox::native::{self, offsets};
@@ -130,6 +131,29 @@ impl Translator<'_, '_> {
         let stopped = self.builder.ins().load(I64, plain(), self.run, offsets::STOPPED);
         self.builder.ins().trapnz(stopped, compile::STOPPED);
         value
+    }
+
+    /// A legacy load from a packet; one that is not within it ends the function.
+    pub(super) fn load_packet(&mut self, instruction: Instruction) {
+        let skb = self.get(6);
+        let mut offset = self.builder.ins().iconst(I64, i64::from(instruction.imm));
+        if instruction.opcode & opcode::MODE == opcode::IND {
+            let from = self.get(instruction.src);
+            offset = self.builder.ins().iadd(from, offset);
+        }
+        let width = self.builder.ins().iconst(I64, i64::from(instruction.width()));
+        let arguments = [self.run, skb, offset, width];
+        let value = self.call_shim(native::load_packet as *const (), &arguments);
+        let (missing, there) = (self.builder.create_block(), self.builder.create_block());
+        self.builder.set_cold_block(missing);
+        let not_there = self.builder.ins().iconst(I64, NOT_THERE as i64);
+        let is_missing = self.builder.ins().icmp(IntCC::Equal, value, not_there);
+        self.builder.ins().brif(is_missing, missing, &[], there, &[]);
+        self.builder.switch_to_block(missing);
+        let zero = self.builder.ins().iconst(I64, 0);
+        self.leave(zero);
+        self.builder.switch_to_block(there);
+        self.set_with(0, value, Fact::at_most(Some(u32::MAX.into())));
     }
 
     /// A tail call that was made is the end of the function.

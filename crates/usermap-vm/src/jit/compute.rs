@@ -200,7 +200,7 @@ impl Translator<'_, '_> {
 /// there and the other is no larger than something.
 fn sum_of(left: Fact, right: Fact) -> Fact {
     let from = |frame: Fact, other: Fact| {
-        let ((from, most), more) = (frame.from_frame()?, other.most?);
+        let ((from, most), more) = (frame.frame_place()?, other.most?);
         Some((from, most.checked_add(more)?))
     };
     let most = left.most.zip(right.most).and_then(|(left, right)| left.checked_add(right));

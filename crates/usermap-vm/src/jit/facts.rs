@@ -32,7 +32,7 @@ impl Fact {
     }
 
     /// How far from r10 it is, and at most so much farther, if it is some way from there.
-    pub(super) fn from_frame(&self) -> Option<(i32, u64)> {
+    pub(super) fn frame_place(&self) -> Option<(i32, u64)> {
         self.frame.map(|frame| (frame, 0)).or(self.span)
     }
 }

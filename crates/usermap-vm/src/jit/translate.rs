@@ -4,7 +4,7 @@ use super::compile;
 use super::facts::{Fact, Facts};
 use crate::blocks::{Steps, length, target};
 use crate::code::Code;
-use crate::instruction::{Instruction, opcode, pseudo};
+use crate::instruction::{Instruction, MAY_GOTO, opcode, pseudo};
 use crate::run::{LoadedMap, function_handle, map_handle};
 use crate::sandbox::cage::STACK_TOP;
 use crate::sandbox::native::offsets;
@@ -48,6 +48,8 @@ pub(super) struct Translator<'t, 'p> {
     pub(super) registers: [Variable; 10],
     /// Instructions left, where a block is led to from several places.
     budget: Variable,
+    /// How often the function still gets past a `may_goto`.
+    may_go: Variable,
     /// What was left some instructions ago, and how many since.
     left: (Value, i64),
     pub(super) run: Value,
@@ -116,7 +118,9 @@ pub(super) fn function(
         };
         builder.def_var(*variable, given);
     }
-    let budget = builder.declare_var(I64);
+    let [budget, may_go] = std::array::from_fn(|_| builder.declare_var(I64));
+    let times = builder.ins().iconst(I64, MAY_GOTO as i64);
+    builder.def_var(may_go, times);
     let base = builder.ins().load(I64, state(), run, offsets::BASE);
     let left = builder.ins().load(I64, state(), run, offsets::BUDGET);
     let stack = builder.ins().iadd(base, frame);
@@ -148,6 +152,7 @@ pub(super) fn function(
         blocks,
         registers,
         budget,
+        may_go,
         left: (left, 0),
         run,
         frame,
@@ -277,6 +282,7 @@ impl Translator<'_, '_> {
         match instruction.class() {
             opcode::ALU | opcode::ALU64 => self.compute(instruction),
             opcode::LDX | opcode::ST | opcode::STX => self.access(instruction),
+            opcode::LD if instruction.is_packet_load() => self.load_packet(instruction),
             opcode::LD => self.load_wide(instruction),
             _ => return self.jump(instruction),
         }
@@ -348,6 +354,7 @@ impl Translator<'_, '_> {
                 let target = (self.at as i64 + 1 + distance) as usize;
                 let condition = match operation {
                     opcode::JA => None,
+                    opcode::JCOND => Some(self.may_go()),
                     _ => Some(self.condition(instruction)),
                 };
                 self.jump_to(target, condition);
@@ -423,6 +430,16 @@ impl Translator<'_, '_> {
         self.left = (self.builder.use_var(self.budget), 0);
         self.check_budget_for(0);
         self.builder.ins().jump(block, &[]);
+    }
+
+    /// Whether a `may_goto` jumps: when the function has met enough of them. Else it is one more.
+    fn may_go(&mut self) -> Value {
+        let left = self.builder.use_var(self.may_go);
+        let more = self.builder.ins().icmp_imm_s(IntCC::NotEqual, left, 0);
+        let one = self.builder.ins().uextend(I64, more);
+        let less = self.builder.ins().isub(left, one);
+        self.builder.def_var(self.may_go, less);
+        self.builder.ins().icmp_imm_s(IntCC::Equal, left, 0)
     }
 
     /// Whether a conditional jump is taken.

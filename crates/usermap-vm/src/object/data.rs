@@ -91,7 +91,7 @@ fn unfilled(elf: &Elf<'_>, section: &Section<'_>) -> Option<String> {
         _ => symbol.name,
     };
     let place = elf.describe(index, relocation.offset);
-    Some(format!("{place}, which holds the address of {to},"))
+    Some(format!("{place}, which holds the address of {to} (libbpf does not fill it in),"))
 }
 
 /// The variables that BTF knows, and then those that only symbols name.

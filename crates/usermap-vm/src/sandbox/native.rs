@@ -363,3 +363,15 @@ pub(crate) extern "sysv64" fn delete(run: *mut Run<'_>, map: u64, key: u64) -> u
     let run = unsafe { &mut *run };
     run.delete_from_machine(map as usize, key)
 }
+
+/// The same of a legacy load from a packet.
+pub(crate) extern "sysv64" fn load_packet(
+    run: *mut Run<'_>,
+    skb: u64,
+    offset: u64,
+    width: u64,
+) -> u64 {
+    // SAFETY: as in `call_helper`.
+    let run = unsafe { &mut *run };
+    run.load_packet_from_machine(skb, offset as i32, width as u8)
+}

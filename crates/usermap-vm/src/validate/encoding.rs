@@ -1,11 +1,14 @@
 //! Which encodings there are: opcodes, registers, and fields that must be zero.
 
-use super::{Check, Rules, malformed, unsupported};
+use super::{Check, Problem, Rules, malformed, unsupported};
 use crate::instruction::{Instruction, opcode, pseudo};
 
 /// The last register: the frame pointer, which cannot be written to.
 const FRAME_POINTER: u8 = 10;
 
+/// What programs without a packet have not.
+const ABSOLUTE: &str = "the legacy load from a packet (LD_ABS)";
+const INDIRECT: &str = "the legacy load from a packet (LD_IND)";
 /// What a field that must be zero and is not gives.
 const RESERVED: &str = "a field that must be zero is not";
 
@@ -18,7 +21,10 @@ fn zero(fields: &[bool]) -> Check {
 
 fn writes(register: u8) -> Check {
     match register == FRAME_POINTER {
-        true => malformed("r10, the frame pointer, cannot be written to"),
+        true => {
+            let problem = "r10, the frame pointer, cannot be written to".to_owned();
+            Err(Problem::Refused(problem, libc::EACCES))
+        }
         false => Ok(()),
     }
 }
@@ -40,7 +46,7 @@ pub(super) fn check(instruction: &Instruction, rules: Rules) -> Check {
         opcode::LDX => load(instruction),
         opcode::ST => store_immediate(instruction),
         opcode::STX => store(instruction),
-        _ => wide(instruction),
+        _ => wide(instruction, rules),
     }
 }
 
@@ -109,8 +115,8 @@ fn jump(instruction: &Instruction) -> Check {
         opcode::JA if !register && wide => zero(&[dst == 0, src == 0, imm == 0]),
         opcode::JA if !register => zero(&[dst == 0, src == 0, offset == 0]),
         opcode::JA if wide => unsupported("a jump by register (gotox)"),
-        0xe0 if wide && !register => unsupported("may_goto"),
-        opcode::CALL | opcode::EXIT | opcode::JA | 0xe0 | 0xf0 => unknown(instruction),
+        opcode::JCOND if wide && !register => zero(&[dst == 0, src == 0, imm == 0]),
+        opcode::CALL | opcode::EXIT | opcode::JA | opcode::JCOND | 0xf0 => unknown(instruction),
         _ => zero(&[if register { imm == 0 } else { src == 0 }]),
     }
 }
@@ -160,7 +166,7 @@ fn atomic(instruction: &Instruction) -> Check {
 }
 
 /// Class LD: the 64-bit load, and what classic BPF left.
-fn wide(instruction: &Instruction) -> Check {
+fn wide(instruction: &Instruction, rules: Rules) -> Check {
     let mode = instruction.opcode & opcode::MODE;
     let double = instruction.opcode & opcode::SIZE == opcode::DW;
     match mode {
@@ -168,8 +174,12 @@ fn wide(instruction: &Instruction) -> Check {
             zero(&[instruction.offset == 0])?;
             writes(instruction.dst)
         }
-        opcode::ABS if !double => unsupported("the legacy load from a packet (LD_ABS)"),
-        opcode::IND if !double => unsupported("the legacy load from a packet (LD_IND)"),
+        opcode::ABS if rules == Rules::Standard && !double => unsupported(ABSOLUTE),
+        opcode::IND if rules == Rules::Standard && !double => unsupported(INDIRECT),
+        opcode::ABS | opcode::IND if !double => {
+            let Instruction { dst, src, offset, .. } = *instruction;
+            zero(&[dst == 0, offset == 0, mode == opcode::IND || src == 0])
+        }
         _ => unknown(instruction),
     }
 }

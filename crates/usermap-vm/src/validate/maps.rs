@@ -3,7 +3,7 @@
 //!
 //! What is not seen here the helper finds when it is called.
 
-use super::{Check, Validator, malformed};
+use super::{Check, Problem, Validator, malformed};
 use crate::blocks::{Block, Steps};
 use crate::helper::{PERF_EVENT_ARRAY, PROG_ARRAY};
 use crate::instruction::{Instruction, opcode, pseudo};
@@ -22,7 +22,7 @@ type Known = [Option<usize>; 16];
 impl Validator<'_> {
     /// Refuses a call in a block of a helper that is not for the map it is given. What stands
     /// before the block is not known.
-    pub(super) fn calls_on_maps(&self, block: Block) -> Result<(), (usize, super::Problem)> {
+    pub(super) fn calls_on_maps(&self, block: Block) -> Result<(), (usize, Problem)> {
         let mut known = Known::default();
         let instructions = Steps::between(self.code, block.start, block.end);
         for (number, instruction) in instructions {
@@ -98,7 +98,9 @@ fn allowed(id: u32, map: &MapDefinition) -> Check {
             let spec = Spec::new(kind, map.key_size, map.value_size, map.max_entries);
             let refused = spec.flags(map.map_flags).allows(helper).err();
             refused.map_or(Ok(()), |error| match error {
-                usermap::Error::Program { rule, .. } => wrong(rule),
+                usermap::Error::Program { rule, errno, .. } => {
+                    Err(Problem::Refused(format!("map {name}: {rule}"), errno))
+                }
                 error => wrong(&error.to_string()),
             })
         }

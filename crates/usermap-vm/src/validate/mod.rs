@@ -11,10 +11,11 @@ mod maps;
 mod tests;
 
 use crate::blocks::{self, Steps};
-use crate::code::Code;
+use crate::code::{Code, Line};
 use crate::error::{Error, Result};
 use crate::instruction::{Instruction, opcode, pseudo};
 use crate::object::MapDefinition;
+use crate::program_type::ProgramType;
 use crate::{disassemble, helper_names};
 use std::ops::Range;
 
@@ -28,6 +29,8 @@ const ARRAY: u32 = 2;
 enum Problem {
     /// The program makes no sense.
     Malformed(String),
+    /// The same, where the kernel has another errno than EINVAL.
+    Refused(String, i32),
     /// It asks for what there is not.
     Unsupported(String),
 }
@@ -146,6 +149,9 @@ impl Validator<'_> {
         function: &Range<usize>,
     ) -> Check {
         encoding::check(instruction, self.rules)?;
+        if instruction.is_packet_load() {
+            return self.packet_load();
+        }
         if instruction.is_wide() {
             return self.wide(number, instruction, function);
         }
@@ -159,6 +165,14 @@ impl Validator<'_> {
         match instruction.jump() {
             Some(_) => self.jump(blocks::target(number, instruction), function),
             None => Ok(()),
+        }
+    }
+
+    /// Not all types of programs that have a packet may load from it in the legacy way.
+    fn packet_load(&self) -> Check {
+        match self.code.program_type {
+            ProgramType::SocketFilter | ProgramType::SchedCls | ProgramType::SchedAct => Ok(()),
+            other => malformed(format!("LD_ABS and LD_IND are not for programs of type {other}")),
         }
     }
 
@@ -240,14 +254,20 @@ impl Validator<'_> {
                 let what = format!("{place}: {what}");
                 Error::Unsupported { object, what, line: line.cloned() }
             }
-            Problem::Malformed(problem) => {
-                let line = line.map_or(String::new(), |line| {
-                    format!(" ({}:{}: {})", line.file, line.line, line.text)
-                });
-                Error::Object { object, problem: format!("{place}: {problem}{line}") }
+            Problem::Malformed(problem) | Problem::Refused(problem, libc::EINVAL) => {
+                Error::Object { object, problem: format!("{place}: {problem}{}", shown(line)) }
+            }
+            Problem::Refused(problem, errno) => {
+                let problem = format!("{place}: {problem}{}", shown(line));
+                Error::Refused { object, problem, errno }
             }
         }
     }
+}
+
+/// A source line, behind what is said of it.
+fn shown(line: Option<&Line>) -> String {
+    line.map_or(String::new(), |line| format!(" ({}:{}: {})", line.file, line.line, line.text))
 }
 
 /// Only an array of one value has an address that can be loaded, and only of bytes in the value.

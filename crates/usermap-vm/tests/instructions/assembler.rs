@@ -157,6 +157,10 @@ pub const fn goto_long(offset: i32) -> Instruction {
     raw(0x06, 0, 0, 0, offset)
 }
 
+pub const fn may_goto(offset: i16) -> Instruction {
+    raw(0xe5, 0, 0, offset, 0)
+}
+
 pub const fn call_local(offset: i32) -> Instruction {
     raw(0x85, 0, 1, 0, offset)
 }
@@ -165,7 +169,7 @@ pub const fn exit() -> Instruction {
     raw(0x95, 0, 0, 0, 0)
 }
 
-/// All opcodes of cpu v1 to v4 but the loads from packets.
+/// All opcodes of cpu v1 to v4 but the loads from packets; and `may_goto`.
 pub fn opcodes() -> impl Iterator<Item = u8> {
     let operations = (0x00..=0xc0).step_by(0x10).filter(|operation| *operation != 0x80);
     let arithmetic =
@@ -176,6 +180,7 @@ pub fn opcodes() -> impl Iterator<Item = u8> {
         .flat_map(|condition| [0x05, 0x06, 0x0d, 0x0e].map(|rest| condition | rest));
     let widths = [W, H, B, DW];
     let memory = widths.into_iter().flat_map(|width| [0x61, 0x62, 0x63, 0xc3].map(|it| it | width));
-    let others = [0x18, 0x81, 0x84, 0x85, 0x87, 0x89, 0x91, 0x95, 0xd4, 0xd7, 0xdc, 0x05, 0x06];
+    let others =
+        [0x18, 0x81, 0x84, 0x85, 0x87, 0x89, 0x91, 0x95, 0xd4, 0xd7, 0xdc, 0x05, 0x06, 0xe5];
     arithmetic.chain(jumps).chain(memory).chain(others)
 }

@@ -6,6 +6,7 @@
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use usermap_vm::instruction::Instruction;
 
+const MAP_CREATE: u32 = 0;
 const PROG_LOAD: u32 = 5;
 const PROG_TEST_RUN: u32 = 10;
 /// A type whose context is any bytes.
@@ -58,6 +59,18 @@ pub struct Loaded {
     fd: OwnedFd,
     /// What the verifier said: all instructions that it went through, if it was asked for.
     pub log: String,
+}
+
+/// A map in the kernel: type, sizes of keys and values, entries, flags.
+pub fn map(numbers: [u32; 5]) -> std::io::Result<OwnedFd> {
+    let mut attributes = Attributes::new();
+    for (place, number) in numbers.into_iter().enumerate() {
+        attributes = attributes.u32(place * 4, number);
+    }
+    // SAFETY: there are no pointers in it.
+    let fd = unsafe { attributes.call(MAP_CREATE) }?;
+    // SAFETY: a new descriptor that nobody else has.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Loads a program; with `verbose`, the verifier tells all.

@@ -136,6 +136,29 @@ fn the_budget_counts_blocks_and_is_asked_for_at_jumps_back_and_calls() {
 }
 
 #[test]
+fn may_goto_ends_loops_by_function() {
+    // Counts in r0 until it jumps; once it does, it always does.
+    let count = [may_goto(2), op_imm(Bits::All, ADD, 0, 1), goto(-3)];
+    let once = [vec![mov_imm(0, 0)], count.to_vec(), count.to_vec(), vec![exit()]].concat();
+    // A function that is called has its own number of them, each time.
+    let called = [
+        vec![mov_imm(0, 0), call_local(3), mov(6, 0), call_local(1), goto(0)],
+        vec![op(Bits::All, ADD, 0, 6), exit()],
+    ];
+    let mut called = called.concat();
+    called[1] = call_local(5);
+    called[3] = call_local(3);
+    called.extend([vec![mov_imm(0, 0)], count.to_vec(), vec![exit()]].concat());
+    for engine in Engine::all() {
+        let run = |code: &[Instruction]| program(*engine, 1 << 28, code.to_vec()).run(&mut []);
+        assert_eq!(run(&once).unwrap(), 8 << 20);
+        assert_eq!(run(&called).unwrap(), 16 << 20);
+        let spent = program(*engine, 1000, once.clone());
+        assert_eq!(fault(&spent, &mut []), (1, FaultKind::Budget { limit: 1000 }));
+    }
+}
+
+#[test]
 fn helpers_see_the_budget_of_their_whole_block_and_change_r0_only() {
     for engine in Engine::all() {
         let mut options = Options::new();

@@ -51,6 +51,7 @@ pub fn cases() -> Vec<Case> {
     }
     cases.extend(loops());
     cases.extend(unconditional());
+    cases.extend(bounded());
     cases
 }
 
@@ -97,6 +98,17 @@ fn loops() -> Vec<Case> {
         Case::new("a loop by jsgt", sum(jump_imm(Bits::All, JSGT, 1, 0, -3)), 55),
         Case::new("a loop that tests first", while_loop, 15),
         Case::new("a prime", primes, 1),
+    ]
+}
+
+/// Loops that end before `may_goto` ends them: how long it lets them run is not the same everywhere.
+fn bounded() -> Vec<Case> {
+    let more = op_imm(Bits::All, ADD, 0, 1);
+    let again = jump_imm(Bits::All, JLT, 0, 100, -3);
+    vec![
+        Case::new("may_goto in a loop", vec![mov_imm(0, 0), may_goto(2), more, again, exit()], 100),
+        Case::new("may_goto the next", vec![mov_imm(0, 5), may_goto(0), exit()], 5),
+        Case::new("may_goto over it", vec![mov_imm(0, 5), may_goto(1), more, exit()], 6),
     ]
 }
 

@@ -5,6 +5,7 @@ use crate::assembler::*;
 use crate::bpf;
 use crate::case::Case;
 use std::collections::BTreeMap;
+use std::os::fd::AsRawFd;
 use usermap_vm::bare::Options;
 use usermap_vm::instruction::Instruction;
 use usermap_vm::{Code, Error, disassemble};
@@ -113,6 +114,7 @@ fn listed(line: &str) -> Option<(usize, &str)> {
 /// What the kernel says of programs whose shape is wrong.
 const SHAPES: &[&str] = &[
     "reserved field",
+    "invalid may_goto",
     "invalid BPF_",
     "unknown opcode",
     "unknown alu",
@@ -161,6 +163,60 @@ fn the_kernel_refuses_the_same_shapes() {
     }
     println!("the kernel took {taken}, refused {shapes} for their shape and {others} otherwise");
     assert!(taken > 100 && shapes > 1000);
+}
+
+/// A call of a helper on a map, in the way in which it is called.
+fn call_on(map: i32, helper: u32) -> Vec<Instruction> {
+    let key_or_value = [mov(2, 10), op_imm(Bits::All, ADD, 2, -8)];
+    let third = match helper {
+        2 => vec![mov(3, 10), op_imm(Bits::All, ADD, 3, -16)],
+        _ => vec![mov_imm(3, 0)],
+    };
+    [
+        vec![store_imm(DW, 10, -8, 0), store_imm(DW, 10, -16, 0)],
+        vec![raw(0x18, 1, 1, 0, map), raw(0, 0, 0, 0, 0)],
+        key_or_value.to_vec(),
+        third,
+        vec![mov_imm(4, 0), raw(0x85, 0, 0, 0, helper as i32), mov_imm(0, 0), exit()],
+    ]
+    .concat()
+}
+
+#[test]
+fn the_kernel_has_the_same_errno_for_helpers_on_wrong_maps() {
+    if !kernel() {
+        return;
+    }
+    let (mut taken, mut refused) = (0, BTreeMap::<i32, usize>::new());
+    let mut differ = Vec::new();
+    for kind in [1, 2, 5, 6, 22, 23] {
+        let key_size = if kind > 20 { 0 } else { 4 };
+        for flags in [0, 1 << 7, 1 << 8] {
+            let theirs = bpf::map([kind, key_size, 8, 4, flags]).expect("a map");
+            let kind = usermap::MapType::from_id(kind).expect("a kind");
+            let spec = usermap::Spec::new(kind, key_size, 8, 4).flags(flags);
+            let ours = usermap::Map::create(&spec).expect("a map");
+            for helper in [1, 2, 3, 87, 88, 89, 195] {
+                let kernels = bpf::load(&call_on(theirs.as_raw_fd(), helper), false);
+                let kernels = kernels.err().map(|refused| refused.error.raw_os_error().unwrap());
+                let mut options = Options::new();
+                let error = options.map("map", ours.clone()).load(call_on(0, helper)).err();
+                let errno = error.as_ref().map(Error::errno);
+                if errno != kernels {
+                    differ.push(format!(
+                        "helper {helper}, {kind}, {flags:#x}: {kernels:?}, {error:?}"
+                    ));
+                }
+                match kernels {
+                    Some(errno) => *refused.entry(errno).or_default() += 1,
+                    None => taken += 1,
+                }
+            }
+        }
+    }
+    assert!(differ.is_empty(), "{differ:#?}");
+    println!("the kernel took {taken}, and refused {refused:?}");
+    assert!(taken > 20 && refused.len() > 1);
 }
 
 /// Random numbers, always the same.

@@ -21,7 +21,8 @@ fn each_program_is_refused_for_what_it_asks() {
         ("calls_nothing", "symbol nowhere: is not in the object"),
         (
             "needs_addresses_in_data",
-            "names in section .rodata, which holds the address of .rodata.str1.1, is not",
+            "names in section .rodata, which holds the address of .rodata.str1.1 (libbpf does not \
+             fill it in), is not",
         ),
         ("of_another_kind", "section lsm/file_open: a program of this kind is not supported"),
     ] {
