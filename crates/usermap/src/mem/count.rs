@@ -61,7 +61,11 @@ impl<'r> Count<'r> {
     /// not look counted already from a million operations ago.
     #[inline(always)]
     pub(crate) fn announce(self, writer: Writer<'_>, intent: Intent, next: Operation) -> Intent {
-        let intent = intent.next(next);
+        let mut intent = intent.next(next);
+        // Only this writer's own announcements bring its number into the word.
+        if tag(self.word.load(Relaxed)) == (writer.number, intent.sequence()) {
+            intent = intent.next(next);
+        }
         let counted = writer.word(COUNTED);
         if counted.load(Relaxed) == u64::from(intent.sequence()) {
             counted.store(NEVER, Release);
@@ -171,5 +175,26 @@ impl<'r> Count<'r> {
             sequences.push(intent.sequence());
         }
         Ok(settled.then_some(sequences))
+    }
+}
+
+#[cfg(all(test, not(any(loom, miri))))]
+mod tests {
+    use super::*;
+    use crate::header;
+
+    /// A million refusals after its last count, a writer's sequence is that count's again, which
+    /// must not pass for the next one's.
+    #[test]
+    fn a_sequence_that_comes_again_is_not_counted() {
+        let words: Vec<AtomicU64> = (0..header::KIND).map(|_| AtomicU64::new(0)).collect();
+        let (count, writer) = (header::count(&words, 1), header::owners(&words).writer(1).unwrap());
+        let mut intent = count.announce(writer, writer.begin(0).unwrap(), Operation::Insert);
+        assert!(count.apply(writer, intent));
+        for _ in 0..=SEQUENCES {
+            intent = count.announce(writer, intent.becoming(Operation::Locked), Operation::Insert);
+            assert!(!count.apply(writer, intent));
+        }
+        assert_eq!(count.get(), 1);
     }
 }
