@@ -165,6 +165,7 @@ impl Inner {
         self.kind.view(self.region.words())
     }
 
+    #[inline(always)]
     pub(crate) fn owners(&self) -> Owners<'_> {
         header::owners(self.region.words())
     }
@@ -184,10 +185,27 @@ impl Inner {
     /// This thread's right to write to the region.
     #[inline(always)]
     pub(crate) fn writer(&self) -> Tried<Writer<'_>> {
+        match self.kept_writer(self.region.words()) {
+            Some(writer) => Ok(writer),
+            None => self.claimed_writer(),
+        }
+    }
+
+    /// The same, if this thread wrote to the map not long ago.
+    #[inline(always)]
+    pub(crate) fn kept_writer<'r>(&self, words: &'r [AtomicU64]) -> Option<Writer<'r>> {
+        header::owners(words).writer(process::kept(self.serial)?)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn claimed_writer(&self) -> Tried<Writer<'_>> {
         if !self.writable {
             return Err(Reason::ReadOnly);
         }
-        self.writers.get(self.owners(), self)
+        let writer = self.writers.get(self.owners(), self)?;
+        process::keep(self.serial, writer.number);
+        Ok(writer)
     }
 }
 

@@ -19,8 +19,8 @@ pub(crate) struct Writers {
 }
 
 impl Writers {
-    /// This thread's record.
-    #[inline(always)]
+    /// This thread's record. What is asked for often is kept where it is found sooner
+    /// (`process::kept`).
     pub(crate) fn get<'r>(
         &self,
         owners: Owners<'r>,

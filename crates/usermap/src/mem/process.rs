@@ -49,6 +49,7 @@ fn watch_forks() {
     static ONCE: OnceLock<()> = OnceLock::new();
     extern "C" fn child() {
         GENERATION.fetch_add(1, Relaxed);
+        forget();
     }
     ONCE.get_or_init(|| {
         // SAFETY: the handler only adds to an atomic, which is allowed between fork and exec.
@@ -222,11 +223,38 @@ struct Returned;
 
 impl Drop for Returned {
     fn drop(&mut self) {
+        forget();
         let number = NUMBER.replace(u32::MAX) as usize;
         if let Some(bits) = NUMBERS.get(number / 64) {
             bits.fetch_and(!(1 << (number % 64)), AcqRel);
         }
     }
+}
+
+thread_local! {
+    /// For the maps that this thread wrote to last, serial number and its record in one word each.
+    /// Good as long as the thread's number is its own, and the process itself.
+    static KEPT: [Cell<u64>; 4] = const { [const { Cell::new(u64::MAX) }; 4] };
+}
+
+/// Bits of a record's number.
+const RECORD: u32 = 10;
+
+/// The record that this thread has in the table of writers of the map with this serial number, if
+/// it was [kept](keep) not long ago.
+#[inline(always)]
+pub(crate) fn kept(serial: u64) -> Option<u32> {
+    let kept = KEPT.with(|kept| kept[serial as usize % 4].get()) ^ serial << RECORD;
+    (kept < 1 << RECORD).then_some(kept as u32)
+}
+
+/// Keeps a record for [`kept`].
+pub(crate) fn keep(serial: u64, record: u32) {
+    KEPT.with(|kept| kept[serial as usize % 4].set(serial << RECORD | u64::from(record)));
+}
+
+fn forget() {
+    KEPT.with(|kept| kept.iter().for_each(|kept| kept.set(u64::MAX)));
 }
 
 /// A small number that no other live thread of this process has; [`THREADS`] if all are taken.
