@@ -18,10 +18,25 @@ impl Map {
     /// `BPF_F_LOCK` and for buffers of another size than [`value_bytes`](Map::value_bytes).
     #[inline]
     pub fn lookup(&self, key: &[u8], value: &mut [u8], flags: u64) -> Result<()> {
+        if flags == 0
+            && self.access.reads()
+            && let Some(hash) = self.hash_of(key.len(), value.len())
+            && hash.get_sized(key, value) == Some(true)
+        {
+            return Ok(());
+        }
         self.try_lookup(key, value, flags).map_err(|reason| self.error("lookup", reason))
     }
 
+    /// The hash that this map is, if keys and values have these lengths.
     #[inline(always)]
+    fn hash_of(&self, key: usize, value: usize) -> Option<hash::Hash<'_>> {
+        match self.inner.view() {
+            View::Hash(hash) => hash.has_sizes(key, value).then_some(hash),
+            _ => None,
+        }
+    }
+
     pub(crate) fn try_lookup(&self, key: &[u8], value: &mut [u8], flags: u64) -> Tried<()> {
         self.check_unknown_flags(flags)?;
         self.may_read()?;
@@ -33,10 +48,9 @@ impl Map {
             View::Rings(_) => return self.try_peek(key, value, flags),
             View::Hash(hash) => {
                 self.check_key(key)?;
-                by_key_size(key, |key| {
-                    hash.lookup(key, |hash, slot, word| hash.load_value(word, slot, value))
-                })?
-                .ok_or(Reason::NotFound)?;
+                if !hash.get(key, value)? {
+                    return Err(Reason::NotFound);
+                }
             }
             View::Array(array) => {
                 let cpu = if self.spec().map_type.is_per_cpu() { ALL_CPUS } else { 0 };
@@ -97,7 +111,7 @@ impl Map {
                 self.check_key(key)?;
                 let presence = hash::Presence::from_flags(flags)?;
                 let value = Value::OneCpu(cpu, value);
-                by_key_size(key, |key| hash.update(self.inner.writer()?, key, value, presence))
+                hash.update(self.inner.writer()?, key, value, presence)
             }
             View::Hash(_) => self.update_hash(key, Value::Beside(value), flags),
             View::Array(array) => self.update_array(array, key, cpu, value, flags),
@@ -117,7 +131,7 @@ impl Map {
             return self.update_but_lock(hash, key, value, presence);
         }
         let writer = self.inner.writer()?;
-        by_key_size(key, |key| hash.update(writer, key, value, presence))
+        hash.update(writer, key, value, presence)
     }
 
     /// An update of a hash whose values have a spin lock. Apart, so that the sizes that others know
@@ -185,7 +199,7 @@ impl Map {
             View::Hash(hash) => {
                 self.check_key(key)?;
                 let writer = self.inner.writer()?;
-                by_key_size(key, |key| hash.delete(writer, key, |_, _| {}))
+                hash.remove(writer, key, None)
             }
             _ => Err(self.unsupported(errno::EINVAL)),
         }
@@ -219,11 +233,14 @@ impl Map {
             View::Hash(hash) => {
                 self.check_lock_flag(flags, flags)?;
                 self.check_key(key)?;
+                let writer = self.inner.writer()?;
+                if self.spec().map_type == MapType::Hash {
+                    hash.remove(writer, key, Some(value))?;
+                    self.hide_lock(value);
+                    return Ok(());
+                }
                 let mut read = Ok(());
-                hash.delete(self.inner.writer()?, key, |hash, slot| {
-                    read = hash.load_value(0, slot, value);
-                })?;
-                self.hide_lock(value);
+                hash.delete(writer, key, |hash, slot| read = hash.load_value(0, slot, value))?;
                 read
             }
             View::Array(_) => {
@@ -277,19 +294,4 @@ impl Map {
             lock.fill(0);
         }
     }
-}
-
-/// Runs the same code with the key's length known to the compiler, where it is a common one.
-#[inline(always)]
-pub(crate) fn by_key_size<T>(key: &[u8], mut run: impl FnMut(&[u8]) -> T) -> T {
-    if let Ok(key) = <&[u8; 4]>::try_from(key) {
-        return run(key);
-    }
-    if let Ok(key) = <&[u8; 8]>::try_from(key) {
-        return run(key);
-    }
-    if let Ok(key) = <&[u8; 16]>::try_from(key) {
-        return run(key);
-    }
-    run(key)
 }

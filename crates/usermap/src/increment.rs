@@ -1,7 +1,6 @@
 //! Increments: atomic, and creating what is not there. Linux has neither.
 
 use crate::abi::errno;
-use crate::element::by_key_size;
 use crate::error::{Reason, Result};
 use crate::kind::hash;
 use crate::map::{Map, Tried, View};
@@ -64,7 +63,7 @@ impl Map {
                 let presence = hash::Presence::from_flags(flags)?;
                 let writer = self.inner.writer()?;
                 let cpu = spec.map_type.is_per_cpu().then_some(cpu);
-                by_key_size(key, |key| hash.add(writer, key, cpu, width, delta, presence))
+                hash.add(writer, key, cpu, width, delta, presence)
             }
             View::Array(array) => {
                 let index = self.index(key)?;

@@ -4,7 +4,6 @@
 //! bound by `RDONLY_PROG` and `WRONLY_PROG` and not by freezing or a handle's rights.
 
 use crate::abi::{errno, map_flags};
-use crate::element::by_key_size;
 use crate::error::{Reason, Result};
 use crate::kind::redo::REDO;
 use crate::map::{Map, Tried, View};
@@ -170,8 +169,10 @@ impl Program<'_> {
             View::Rings(_) => Err(map.unsupported(errno::EINVAL)),
             View::Hash(hash) => {
                 map.check_key(key)?;
-                let found =
-                    by_key_size(key, |key| hash.lookup(key, |_, slot, word| Ok((slot, word))))?;
+                if let Some(found) = hash.locate_sized(key) {
+                    return Ok(found.map(|slot| map.pointer(hash.value_word(slot, cpu))));
+                }
+                let found = hash.lookup(key, |_, slot, word| Ok((slot, word)))?;
                 let Some((slot, word)) = found else { return Ok(None) };
                 if word & REDO != 0 && map.inner.writable {
                     map.inner.owners().recover_holder(word, &hash)?;

@@ -32,6 +32,16 @@ fn entries(word: u64) -> u32 {
     (word >> 32) as u32
 }
 
+/// The bits of the sequence.
+const SEQUENCE: u64 = (SEQUENCES - 1) as u64;
+
+/// A count that was announced, and the word before and after it.
+pub(crate) struct Announced {
+    pub(crate) intent: Intent,
+    before: u64,
+    after: u64,
+}
+
 fn tag(word: u64) -> (u32, u32) {
     ((word >> 20) as u32 & 0xfff, word as u32 % SEQUENCES)
 }
@@ -74,12 +84,59 @@ impl<'r> Count<'r> {
         intent
     }
 
+    /// Announces one entry more or less, if this writer was the last to count and the map is
+    /// neither full nor empty: then this is a few instructions. Nothing is done otherwise.
+    #[inline(always)]
+    pub(crate) fn announce_quickly(
+        self,
+        writer: Writer<'_>,
+        intent: Intent,
+        next: Operation,
+    ) -> Option<Announced> {
+        let (up, before) = (next == Operation::Insert, self.word.load(Relaxed));
+        let (number, counted) = tag(before);
+        let intent = intent.next(next);
+        let sequence = intent.sequence();
+        let possible = if up { entries(before) < self.limit } else { entries(before) > 0 };
+        if number != writer.number
+            || counted == sequence
+            || writer.word(COUNTED).load(Relaxed) == u64::from(sequence)
+            || !possible
+        {
+            return None;
+        }
+        let one = if up { 1 << 32 } else { u64::MAX << 32 };
+        let after = (before.wrapping_add(one) & !SEQUENCE) | u64::from(sequence);
+        writer.intend(intent);
+        Some(Announced { intent, before, after })
+    }
+
+    /// Counts it, if nobody counted since: nobody but those who complete this very count can have
+    /// brought the word back to this writer's number. Else [`apply`](Count::apply) has to.
+    #[inline(always)]
+    pub(crate) fn apply_quickly(self, announced: &Announced) -> bool {
+        let (before, after) = (announced.before, announced.after);
+        self.word.compare_exchange(before, after, AcqRel, Relaxed).is_ok()
+    }
+
+    /// The word after a count; nothing if the map is full.
+    #[inline(always)]
+    fn counted(self, now: u64, writer: Writer<'_>, intent: Intent) -> Option<u64> {
+        let entries = entries(now);
+        let next = match intent.operation() == Operation::Insert {
+            true if entries >= self.limit => return None,
+            true => entries + 1,
+            // A count of 0 here is damage from outside.
+            false => entries.saturating_sub(1),
+        };
+        Some(pack(next, writer.number, intent.sequence()))
+    }
+
     /// Counts what a writer announced, once, whoever calls it and how often. Gives false if the
     /// map is full.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn apply(self, writer: Writer<'_>, intent: Intent) -> bool {
         let sequence = intent.sequence();
-        let up = intent.operation() == Operation::Insert;
         loop {
             let now = self.word.load(Acquire);
             if tag(now) == (writer.number, sequence)
@@ -91,17 +148,7 @@ impl<'r> Count<'r> {
             if !self.acknowledge(now, writer.number) {
                 continue;
             }
-            let entries = entries(now);
-            let next = if up {
-                if entries >= self.limit {
-                    return false;
-                }
-                entries + 1
-            } else {
-                // A count of 0 here is damage from outside.
-                entries.saturating_sub(1)
-            };
-            let next = pack(next, writer.number, sequence);
+            let Some(next) = self.counted(now, writer, intent) else { return false };
             if self.word.compare_exchange(now, next, AcqRel, Relaxed).is_ok() {
                 return true;
             }

@@ -76,6 +76,9 @@ pub(crate) struct Intent(u64);
 pub(crate) const SEQUENCES: u32 = 1 << 20;
 
 impl Intent {
+    /// The bits of the sequence.
+    const SEQUENCE: u64 = ((SEQUENCES - 1) as u64) << 32;
+
     pub(crate) fn new(operation: Operation, sequence: u32, lock: u32) -> Intent {
         Intent((operation as u64) << 60 | u64::from(sequence % SEQUENCES) << 32 | u64::from(lock))
     }
@@ -337,10 +340,22 @@ impl Writer<'_> {
         Ok(intent)
     }
 
+    /// The same, short: nothing unless the last operation ended as all but damaged ones do.
+    #[inline(always)]
+    pub(crate) fn begin_quickly(&self, lock: u32) -> Option<Intent> {
+        let last = self.record[INTENT].load(Relaxed);
+        if last & !Intent::SEQUENCE != 0 {
+            return None;
+        }
+        let intent = Intent(last | (Operation::Locked as u64) << 60 | u64::from(lock));
+        self.intend(intent);
+        Some(intent)
+    }
+
     /// Says that the operation is over.
     #[inline(always)]
     pub(crate) fn end(&self, intent: Intent) {
-        self.intend(Intent::new(Operation::None, intent.sequence(), 0));
+        self.intend(Intent(intent.0 & Intent::SEQUENCE));
     }
 
     /// Makes nothing of what a former owner left, but keeps the sequence.

@@ -3,8 +3,11 @@
 use super::{Number, Plain, ValueRef, checked, common};
 use crate::abi::{BPF_ANY, BPF_EXIST, BPF_NOEXIST, MapType};
 use crate::error::{Error, Reason, Result};
+use crate::header;
 use crate::kind::hash::{Hash, Presence, Snapshot, Value, Want};
 use crate::map::{Map, Tried, View};
+use crate::mem::owner::Writer;
+use crate::mem::sync::acquire;
 use crate::spec::Spec;
 use core::marker::PhantomData;
 use std::fmt;
@@ -50,10 +53,24 @@ impl<K: Plain, V: Plain> HashMap<K, V> {
     /// EPERM for a write-only handle; EUCLEAN for a damaged region.
     #[inline]
     pub fn get(&self, key: &K) -> Result<Option<V>> {
+        if self.map.access.reads()
+            && let Ok(hash) = self.hash()
+        {
+            let mut value = V::new_zeroed();
+            if let Some(found) = hash.get_quickly(key.as_bytes(), value.as_mut_bytes()) {
+                return Ok(found.then_some(value));
+            }
+        }
+        self.get_slowly(key)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn get_slowly(&self, key: &K) -> Result<Option<V>> {
         self.run("lookup", || {
             self.map.may_read()?;
             let mut value = V::new_zeroed();
-            let found = self.hash()?.get(key.as_bytes(), value.as_mut_bytes())?;
+            let found = self.hash()?.get_slowly(key.as_bytes(), value.as_mut_bytes())?;
             self.map.hide_lock(value.as_mut_bytes());
             Ok(found.then_some(value))
         })
@@ -150,6 +167,38 @@ impl<K: Plain, V: Plain> HashMap<K, V> {
 
     #[inline(always)]
     fn update(&self, key: &K, value: &V, flags: u64) -> Result<()> {
+        if size_of::<V>() <= 8
+            && flags != BPF_NOEXIST
+            && let Some((hash, writer)) = self.kept_writer()
+            && hash.set_quickly(writer, key.as_bytes(), value.as_bytes()).is_some()
+        {
+            return Ok(());
+        }
+        if self.put_quickly(key, value, flags).is_some() {
+            return Ok(());
+        }
+        self.update_by_lock(key, value, flags)
+    }
+
+    #[inline(never)]
+    fn put_quickly(&self, key: &K, value: &V, flags: u64) -> Option<()> {
+        let (hash, writer) = self.kept_writer()?;
+        let presence = Presence::from_flags(flags).ok()?;
+        hash.put_quickly(writer, key.as_bytes(), value.as_bytes(), presence, true)
+    }
+
+    /// What a write takes, where all is as it is nearly always: the handle may write, the map is
+    /// not frozen, this thread wrote to it before.
+    #[inline(always)]
+    fn kept_writer(&self) -> Option<(Hash<'_>, Writer<'_>)> {
+        let hash = self.hash().ok()?;
+        let writer = self.map.inner.kept_writer(hash.words)?;
+        let frozen = acquire(&hash.words[header::FROZEN]) != 0;
+        (self.map.access.writes() && !frozen).then_some((hash, writer))
+    }
+
+    #[inline(never)]
+    fn update_by_lock(&self, key: &K, value: &V, flags: u64) -> Result<()> {
         self.run("update", || {
             self.map.may_write()?;
             let (hash, key, value) = (self.hash()?, key.as_bytes(), value.as_bytes());
@@ -157,7 +206,7 @@ impl<K: Plain, V: Plain> HashMap<K, V> {
             if self.map.spec().spin_lock.is_some() {
                 return self.map.update_but_lock(hash, key, Value::Whole(value), presence);
             }
-            hash.update(self.map.inner.writer()?, key, Value::Whole(value), presence)
+            hash.update_by_lock(self.map.inner.writer()?, key, Value::Whole(value), presence)
         })
     }
 
@@ -169,6 +218,11 @@ impl<K: Plain, V: Plain> HashMap<K, V> {
     #[inline]
     pub fn remove(&self, key: &K) -> Result<Option<V>> {
         let mut value = V::new_zeroed();
+        if self.map.access.reads()
+            && let Some(found) = self.remove_quickly(key, Some(value.as_mut_bytes()))
+        {
+            return Ok(found.then_some(value));
+        }
         match self.map.lookup_and_delete(key.as_bytes(), value.as_mut_bytes(), 0) {
             Ok(()) => Ok(Some(value)),
             Err(error) => not_found(error, None),
@@ -190,9 +244,24 @@ impl<K: Plain, V: Plain> HashMap<K, V> {
     /// ```
     #[inline]
     pub fn delete(&self, key: &K) -> Result<bool> {
+        match self.remove_quickly(key, None) {
+            Some(found) => Ok(found),
+            None => self.remove_by_lock(key),
+        }
+    }
+
+    #[inline(never)]
+    fn remove_quickly(&self, key: &K, value: Option<&mut [u8]>) -> Option<bool> {
+        let (hash, writer) = self.kept_writer()?;
+        hash.remove_quickly(writer, key.as_bytes(), size_of::<V>(), value)
+    }
+
+    #[inline(never)]
+    fn remove_by_lock(&self, key: &K) -> Result<bool> {
         self.run("delete", || {
             self.map.may_write()?;
-            match self.hash()?.delete(self.map.inner.writer()?, key.as_bytes(), |_, _| {}) {
+            let writer = self.map.inner.writer()?;
+            match self.hash()?.remove_by_lock(writer, key.as_bytes(), None) {
                 Err(Reason::NotFound) => Ok(false),
                 done => done.map(|()| true),
             }
@@ -209,6 +278,11 @@ impl<K: Plain, V: Plain> HashMap<K, V> {
     where
         V: Number,
     {
+        if let Some((hash, writer)) = self.kept_writer()
+            && hash.add_quickly(writer, key.as_bytes(), size_of::<V>(), delta.to_bits()).is_some()
+        {
+            return Ok(());
+        }
         self.run("inc", || self.add(key, delta)).map(|_| ())
     }
 
@@ -229,13 +303,20 @@ impl<K: Plain, V: Plain> HashMap<K, V> {
     where
         V: Number,
     {
+        if self.map.access.reads()
+            && let Some((hash, writer)) = self.kept_writer()
+            && let Some(sum) =
+                hash.add_quickly(writer, key.as_bytes(), size_of::<V>(), delta.to_bits())
+        {
+            return Ok(V::from_bits(sum));
+        }
         self.run("inc_and_return", || {
             self.map.may_read()?;
             self.add(key, delta)
         })
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn add(&self, key: &K, delta: V) -> Tried<V>
     where
         V: Number,
@@ -243,7 +324,7 @@ impl<K: Plain, V: Plain> HashMap<K, V> {
         self.map.may_write()?;
         let (writer, width) = (self.map.inner.writer()?, size_of::<V>());
         let (hash, key) = (self.hash()?, key.as_bytes());
-        hash.add(writer, key, None, width, delta.to_bits(), Presence::Any).map(V::from_bits)
+        hash.add_by_lock(writer, key, None, width, delta.to_bits(), Presence::Any).map(V::from_bits)
     }
 
     /// Every entry, as it was at one moment each: one that is there from start to end is given

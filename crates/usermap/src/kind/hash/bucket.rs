@@ -66,10 +66,11 @@ pub(super) fn set_tag(head: &Head, place: u32, tag: u8) {
     word.store(tags, Relaxed);
 }
 
-/// Places whose tag is this one, as bits.
+/// The places of those occupied in `word` whose tag is that of a hash, as bits.
 #[inline(always)]
-pub(super) fn matching(head: &Head, tag: u8) -> u64 {
-    tags::matching([head[1].load(Relaxed), head[2].load(Relaxed), head[3].load(Relaxed)], tag)
+pub(super) fn matching(head: &Head, hash: u64, word: u64) -> u32 {
+    let tags = [head[1].load(Relaxed), head[2].load(Relaxed), head[3].load(Relaxed)];
+    tags::matching(tags, hash) & (word & OCCUPIED) as u32
 }
 
 impl<'r> Hash<'r> {

@@ -28,14 +28,28 @@ impl<'r> Hash<'r> {
         value: Value<'_>,
         presence: Presence,
     ) -> Result<(), Reason> {
-        let hash = self.geometry.hash(key);
-        let stride = match value {
-            Value::Whole(value) | Value::Beside(value) => {
-                bytes::words(key.len()) + bytes::words(value.len())
-            }
-            _ => self.geometry.key_stride,
+        let quick = match value {
+            Value::Whole(value) => self.put_sized(writer, key, value, presence, true),
+            Value::Beside(value) => self.put_sized(writer, key, value, presence, false),
+            _ => None,
         };
-        match self.find_and_lock(writer, hash, key, stride) {
+        match quick {
+            Some(()) => Ok(()),
+            None => self.update_by_lock(writer, key, value, presence),
+        }
+    }
+
+    /// The same, for all cases.
+    #[inline(never)]
+    pub(crate) fn update_by_lock(
+        &self,
+        writer: Writer<'_>,
+        key: &[u8],
+        value: Value<'_>,
+        presence: Presence,
+    ) -> Result<(), Reason> {
+        let hash = self.geometry.hash(key);
+        match self.find_and_lock(writer, hash, key, self.geometry.key_stride) {
             Some((locked, found)) => self.update_locked(locked, found, hash, key, value, presence),
             None => self.update_slowly(writer, hash, key, value, presence),
         }
@@ -100,7 +114,37 @@ impl<'r> Hash<'r> {
         }
     }
 
-    /// `BPF_MAP_DELETE_ELEM`; `take` gets the entry's slot while it is still there, and is locked.
+    /// `BPF_MAP_DELETE_ELEM`, and of a map that is not per CPU `BPF_MAP_LOOKUP_AND_DELETE_ELEM`.
+    #[inline(always)]
+    pub(crate) fn remove(
+        &self,
+        writer: Writer<'_>,
+        key: &[u8],
+        mut value: Option<&mut [u8]>,
+    ) -> Result<(), Reason> {
+        match self.remove_sized(writer, key, value.as_deref_mut()) {
+            Some(true) => Ok(()),
+            Some(false) => Err(Reason::NotFound),
+            None => self.remove_by_lock(writer, key, value),
+        }
+    }
+
+    /// The same, for all cases.
+    #[inline(never)]
+    pub(crate) fn remove_by_lock(
+        &self,
+        writer: Writer<'_>,
+        key: &[u8],
+        value: Option<&mut [u8]>,
+    ) -> Result<(), Reason> {
+        self.delete(writer, key, |hash, slot| {
+            if let Some(value) = value {
+                bytes::load(hash.value(slot, 0), value);
+            }
+        })
+    }
+
+    /// Deletes a key; `take` gets the entry's slot while it is still there, and is locked.
     #[inline(always)]
     pub(crate) fn delete(
         &self,
@@ -194,15 +238,31 @@ impl<'r> Hash<'r> {
         delta: u64,
         presence: Presence,
     ) -> Result<u64, Reason> {
+        if presence != Presence::Absent
+            && cpu.is_none()
+            && let Some(sum) = self.add_sized(writer, key, width, delta)
+        {
+            return Ok(sum);
+        }
+        self.add_by_lock(writer, key, cpu, width, delta, presence)
+    }
+
+    /// The same, for all cases.
+    #[inline(never)]
+    pub(crate) fn add_by_lock(
+        &self,
+        writer: Writer<'_>,
+        key: &[u8],
+        cpu: Option<u32>,
+        width: usize,
+        delta: u64,
+        presence: Presence,
+    ) -> Result<u64, Reason> {
         let hash = self.geometry.hash(key);
-        let stride = bytes::words(key.len()) + usize::from(cpu.is_none());
-        match self.find_and_lock(writer, hash, key, stride) {
+        match self.find_and_lock(writer, hash, key, self.geometry.key_stride) {
             Some((locked, Found::Place(place))) if presence != Presence::Absent => {
                 let slot = self.slot_of_place(hash.bucket, place);
-                let word = match cpu {
-                    Some(cpu) => &self.value(slot, cpu)[0],
-                    None => &self.entry(slot, key.len(), width).1[0],
-                };
+                let word = &self.value(slot, cpu.unwrap_or(0))[0];
                 let sum = bytes::add(word, 0, width, delta);
                 // One word changed, which is its own commit: the version can stay.
                 self.unlock(locked);

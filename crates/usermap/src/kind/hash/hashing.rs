@@ -8,7 +8,7 @@
 //! It is what batch tokens count and what entries are ordered by. usermap's own buckets are
 //! fewer and larger; each holds a run of consecutive kernel buckets.
 
-use super::Geometry;
+use super::{Geometry, HEAD};
 use crate::mem::bytes::word_of;
 
 /// A key's hash and what follows from it.
@@ -24,13 +24,52 @@ pub(crate) struct Hash {
     pub(crate) tag: u8,
 }
 
+/// What finds a key's bucket and its entries, apart from the rest and ready to use: for the short
+/// ways, whose every instruction counts. That of a map that they are not for (`ZERO_SEED`, per CPU,
+/// with a spin lock) leads to no bucket.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Finder {
+    seed: u64,
+    factor: u64,
+    second: u64,
+    kernel_mask: u64,
+    bucket_scale: u64,
+    /// Number of the first head, if the region consisted of heads.
+    pub(super) heads: usize,
+    /// Word of the first key.
+    pub(super) keys: usize,
+}
+
+impl Finder {
+    /// Of a geometry, in a map that the short ways are for or not.
+    pub(super) fn new(of: &Geometry, short: bool) -> Finder {
+        let seed = of.seed.unwrap_or_default();
+        Finder {
+            seed: seed[0],
+            factor: seed[1] ^ ODD,
+            second: seed[1],
+            kernel_mask: of.kernel_mask.into(),
+            bucket_scale: of.bucket_scale,
+            heads: if short && of.seed.is_some() { of.heads / HEAD } else { usize::MAX / 2 },
+            keys: of.keys,
+        }
+    }
+
+    /// The hash of a key, and its bucket.
+    #[inline(always)]
+    pub(super) fn hash(&self, key: &[u8]) -> (u64, u32) {
+        let whole = fold_hash(key, [self.seed, self.second], self.factor);
+        (whole, (((whole & self.kernel_mask) * self.bucket_scale) >> 32) as u32)
+    }
+}
+
 impl Geometry {
     /// Hashes a key.
     #[inline(always)]
     pub(crate) fn hash(&self, key: &[u8]) -> Hash {
         let whole = match self.seed {
             None => u64::from(jhash(key)).wrapping_mul(0x9e37_79b9_0000_0001),
-            Some(seed) => fold_hash(key, seed),
+            Some(seed) => fold_hash(key, seed, seed[1] ^ ODD),
         };
         let kernel_bucket = whole as u32 & self.kernel_mask;
         Hash {
@@ -58,10 +97,10 @@ fn fold(a: u64, b: u64) -> u64 {
 
 /// A folded multiply a 16 bytes, as in wyhash and foldhash; one for keys up to 8 bytes.
 #[inline(always)]
-fn fold_hash(key: &[u8], seed: [u64; 2]) -> u64 {
+fn fold_hash(key: &[u8], seed: [u64; 2], factor: u64) -> u64 {
     let len = key.len();
     if len <= 8 {
-        return fold(word_of(key) ^ seed[0], seed[1] ^ ODD);
+        return fold(word_of(key) ^ seed[0], factor);
     }
     let mut hash = seed[0] ^ len as u64;
     let mut rest = key;
@@ -72,7 +111,7 @@ fn fold_hash(key: &[u8], seed: [u64; 2]) -> u64 {
     }
     let (low, high) = rest.split_at(rest.len().min(8));
     let hash = fold(word_of(low) ^ hash, word_of(high) ^ seed[1]);
-    fold(hash ^ seed[0], seed[1] ^ ODD)
+    fold(hash ^ seed[0], factor)
 }
 
 const INITIAL: u32 = 0xdead_beef;

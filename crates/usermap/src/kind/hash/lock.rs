@@ -42,26 +42,38 @@ impl<'r> Hash<'r> {
         'r: 'w,
     {
         let head = self.head(hash.bucket);
-        let intent = writer.begin(hash.bucket).ok()?;
         let word = head[0].load(Acquire);
-        if holder(word) == 0 {
-            let found = match self.find_place(head, hash, key, stride, word) {
-                Some(place) => Found::Place(place),
-                None if next_in_head(head[3].load(Acquire)) == 0 => Found::Nowhere,
-                None => {
-                    writer.end(intent);
-                    return None;
-                }
-            };
-            let taken = word | u64::from(writer.number) << 52;
-            if head[0].compare_exchange(word, taken, AcqRel, Relaxed).is_ok() {
-                // For readers that see a store to a free place: they see what freed it, too.
-                fence(Release);
-                return Some((Locked { writer, intent, head, word, bucket: hash.bucket }, found));
-            }
+        let found = match self.find_place(head, hash, key, stride, word) {
+            Some(place) => Found::Place(place),
+            None if next_in_head(head[3].load(Acquire)) == 0 => Found::Nowhere,
+            None => return None,
+        };
+        let intent = self.lock_quickly(writer, head, hash.bucket, word)?;
+        Some((Locked { writer, intent, head, word, bucket: hash.bucket }, found))
+    }
+
+    /// Takes a lock that nobody held when its word was `word`, unless that has changed since.
+    #[inline(always)]
+    pub(super) fn lock_quickly(
+        &self,
+        writer: Writer<'_>,
+        head: &Head,
+        bucket: u32,
+        word: u64,
+    ) -> Option<Intent> {
+        if holder(word) != 0 {
+            return None;
         }
-        writer.end(intent);
-        None
+        let intent = writer.begin_quickly(bucket)?;
+        let taken = word | u64::from(writer.number) << 52;
+        if head[0].compare_exchange(word, taken, AcqRel, Relaxed).is_err() {
+            writer.end(intent);
+            return None;
+        }
+        // For readers that see a store to a place that was freed, or used anew, since they looked:
+        // they see the version that it got by that, too.
+        fence(Release);
+        Some(intent)
     }
 
     /// Locks a key's bucket, with a wait for others, and finds the key.

@@ -47,8 +47,10 @@ mod hashing;
 mod layout;
 mod lock;
 mod mend;
+mod quick;
 mod read;
 mod repair;
+mod sized;
 #[cfg(test)]
 mod soundness;
 mod walk;
@@ -74,6 +76,7 @@ const HEAD: usize = 4;
 /// Where the parts of a hash map are, and how its keys are hashed.
 #[derive(Clone, Debug)]
 pub(crate) struct Geometry {
+    finder: hashing::Finder,
     key_size: usize,
     key_words: usize,
     pub(crate) value_bytes: usize,
@@ -151,7 +154,8 @@ impl Geometry {
             entries: places,
             spin_lock: None,
         };
-        let geometry = Geometry {
+        let mut geometry = Geometry {
+            finder: hashing::Finder::default(),
             key_size: spec.key_size as usize,
             key_words: key_words as usize,
             value_bytes: spec.value_bytes(cpus) as usize,
@@ -170,6 +174,8 @@ impl Geometry {
             key_stride: key_stride as usize,
             redo,
         };
+        let short = !per_cpu && spec.spin_lock.is_none();
+        geometry.finder = hashing::Finder::new(&geometry, short);
         Some((geometry, words))
     }
 
@@ -197,6 +203,12 @@ impl<'r> Hash<'r> {
     #[inline(always)]
     pub(crate) fn count(&self) -> Count<'r> {
         header::count(self.words, self.geometry.max_entries)
+    }
+
+    /// Whether keys and values, as lookups and updates move them, have these lengths.
+    #[inline(always)]
+    pub(crate) fn has_sizes(&self, key: usize, value: usize) -> bool {
+        key == self.geometry.key_size && value == self.geometry.value_bytes
     }
 
     #[inline(always)]

@@ -11,11 +11,20 @@ use crate::mem::{Region, bytes};
 /// Keys whose memory is asked for at once.
 const AHEAD: usize = 32;
 
+/// Whether two lock words differ in nothing but the holder.
+#[inline(always)]
+pub(super) fn same_version(a: u64, b: u64) -> bool {
+    // Shifted out, which is shorter than a mask.
+    (a ^ b) << (64 - PAYLOAD.count_ones()) == 0
+}
+
 /// One of many keys that are looked up at once: what was seen of its bucket.
 pub(crate) struct Wanted<'h, 'r> {
     hash: &'h Hash<'r>,
     key: &'h [u8],
-    bucket: u32,
+    head: &'r Head,
+    /// The first place's slot.
+    slot: Slot,
     /// The lock word.
     word: u64,
     /// The places whose tag is the key's.
@@ -26,10 +35,9 @@ impl Wanted<'_, '_> {
     /// As [`Hash::get`].
     #[inline(always)]
     pub(crate) fn get(self, value: &mut [u8]) -> Result<bool, Reason> {
-        let Wanted { hash, key, bucket, word, mut found } = self;
-        let head = hash.head(bucket);
+        let Wanted { hash, key, head, slot, word, mut found } = self;
         while found != 0 {
-            let slot = hash.slot_of_place(bucket, found.trailing_zeros());
+            let slot = slot + u64::from(found.trailing_zeros());
             let (key_words, value_words) = hash.entry(slot, key.len(), value.len());
             if bytes::equal(key_words, key) {
                 bytes::load(value_words, value);
@@ -39,8 +47,8 @@ impl Wanted<'_, '_> {
         }
         let chained = found == 0 && next_in_head(acquire(&head[3])) != 0;
         fence(Acquire);
-        if chained || head[0].load(Relaxed) & PAYLOAD != word & PAYLOAD {
-            return hash.get(key, value);
+        if chained || !same_version(head[0].load(Relaxed), word) {
+            return hash.get_slowly(key, value);
         }
         Ok(found != 0)
     }
@@ -76,7 +84,7 @@ impl<'r> Hash<'r> {
         stride: usize,
         word: u64,
     ) -> Option<u32> {
-        let mut places = matching(head, hash.tag) & word & OCCUPIED;
+        let mut places = matching(head, hash.whole, word);
         while places != 0 {
             let place = places.trailing_zeros();
             let start =
@@ -109,18 +117,9 @@ impl<'r> Hash<'r> {
     pub(crate) fn lookup<T>(
         &self,
         key: &[u8],
-        read: impl FnMut(&Hash<'r>, Slot, u64) -> Result<T, Reason>,
-    ) -> Result<Option<T>, Reason> {
-        self.lookup_hashed(self.geometry.hash(key), key, read)
-    }
-
-    #[inline(always)]
-    fn lookup_hashed<T>(
-        &self,
-        hash: hashing::Hash,
-        key: &[u8],
         mut read: impl FnMut(&Hash<'r>, Slot, u64) -> Result<T, Reason>,
     ) -> Result<Option<T>, Reason> {
+        let hash = self.geometry.hash(key);
         let head = self.head(hash.bucket);
         loop {
             let word = acquire(&head[0]);
@@ -137,49 +136,19 @@ impl<'r> Hash<'r> {
         }
     }
 
-    /// Copies the value of a key out, in a map that is not per CPU; says whether there is one. Of
-    /// the value's length, not the map's, so that one that is known when compiling makes straight
-    /// code.
-    ///
-    /// The same as [`lookup_hashed`](Hash::lookup_hashed), written out for what is done most.
+    /// Copies the value of a key out, in a map that is not per CPU; says whether there is one.
     #[inline(always)]
     pub(crate) fn get(&self, key: &[u8], value: &mut [u8]) -> Result<bool, Reason> {
-        let hash = self.geometry.hash(key);
-        let head = self.head(hash.bucket);
-        loop {
-            let word = acquire(&head[0]);
-            let mut places = matching(head, hash.tag) & word & OCCUPIED;
-            let mut found = false;
-            while places != 0 {
-                let slot = self.slot_of_place(hash.bucket, places.trailing_zeros());
-                let (key_words, value_words) = self.entry(slot, key.len(), value.len());
-                if bytes::equal(key_words, key) {
-                    bytes::load(value_words, value);
-                    found = true;
-                    break;
-                }
-                places &= places - 1;
-            }
-            if !found && next_in_head(acquire(&head[3])) != 0 {
-                return self.get_slowly(hash, key, value);
-            }
-            fence(Acquire);
-            if head[0].load(Relaxed) & PAYLOAD == word & PAYLOAD {
-                return Ok(found);
-            }
+        match self.get_sized(key, value) {
+            Some(found) => Ok(found),
+            None => self.get_slowly(key, value),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn get_slowly(
-        &self,
-        hash: hashing::Hash,
-        key: &[u8],
-        value: &mut [u8],
-    ) -> Result<bool, Reason> {
-        let found =
-            self.lookup_hashed(hash, key, |hash, slot, word| hash.load_value(word, slot, value))?;
+    pub(crate) fn get_slowly(&self, key: &[u8], value: &mut [u8]) -> Result<bool, Reason> {
+        let found = self.lookup(key, |hash, slot, word| hash.load_value(word, slot, value))?;
         Ok(found.is_some())
     }
 
@@ -194,43 +163,42 @@ impl<'r> Hash<'r> {
         mut put: impl FnMut(usize, Wanted<'_, 'r>) -> Result<(), Reason>,
     ) -> Result<(), Reason> {
         let (mut first, mut rest) = (0, keys);
+        let none = &self.words.as_chunks().0[0];
         while rest.len() > 0 {
             let count = rest.len().min(AHEAD);
-            let (mut buckets, mut tags) = ([0; AHEAD], [0; AHEAD]);
-            for ((bucket, tag), key) in buckets.iter_mut().zip(&mut tags).zip(rest.clone()) {
+            let mut wanted = [(none, 0, 0); AHEAD];
+            for ((head, slot, whole), key) in wanted.iter_mut().zip(rest.clone()) {
                 let hash = self.geometry.hash(key);
-                (*bucket, *tag) = (hash.bucket, hash.tag);
-                Region::prefetch(&self.head(hash.bucket)[0]);
+                *head = self.head(hash.bucket);
+                (*slot, *whole) = (self.slot_of_place(hash.bucket, 0), hash.whole);
+                Region::prefetch(&head[0]);
             }
-            let (mut words, mut found) = ([0; AHEAD], [0; AHEAD]);
-            let matches = words.iter_mut().zip(&mut found);
-            for ((word, found), (bucket, tag)) in matches.zip(buckets.iter().zip(&tags)).take(count)
-            {
-                let head = self.head(*bucket);
+            let mut seen = [(0, 0); AHEAD];
+            for ((word, found), (head, slot, whole)) in seen.iter_mut().zip(&wanted).take(count) {
                 *word = acquire(&head[0]);
-                *found = (matching(head, *tag) & *word & OCCUPIED) as u32;
-                self.prefetch_entry(*bucket, *found, value_bytes);
+                *found = matching(head, *whole, *word);
+                if *found != 0 {
+                    self.prefetch_entry(*slot + u64::from(found.trailing_zeros()), value_bytes);
+                }
             }
             for number in 0..count {
                 let Some(key) = rest.next() else { return Ok(()) };
-                let (bucket, word, found) = (buckets[number], words[number], found[number]);
-                put(first + number, Wanted { hash: self, key, bucket, word, found })?;
+                let ((head, slot, _), (word, found)) = (wanted[number], seen[number]);
+                put(first + number, Wanted { hash: self, key, head, slot, word, found })?;
             }
             first += count;
         }
         Ok(())
     }
 
-    /// Asks for the memory of the first entry that looks like a key's.
+    /// Asks for the memory of an entry.
     #[inline(always)]
-    fn prefetch_entry(&self, bucket: u32, places: u32, value_bytes: usize) {
-        if places != 0 {
-            let slot = self.slot_of_place(bucket, places.trailing_zeros());
-            let (key, value) = self.entry(slot, self.geometry.key_size, value_bytes);
-            Region::prefetch(&key[0]);
-            for line in value.chunks(8).take(4) {
-                Region::prefetch(&line[line.len() - 1]);
-            }
+    fn prefetch_entry(&self, slot: Slot, value_bytes: usize) {
+        let (key, value) = self.entry(slot, self.geometry.key_size, value_bytes);
+        Region::prefetch(&key[0]);
+        // An entry of up to a line is in two at most: those of its first and its last word.
+        for line in value.chunks(8).take(4) {
+            Region::prefetch(&line[line.len() - 1]);
         }
     }
 

@@ -134,7 +134,7 @@ impl Subject for HashMaps {
                 let value = self.one(cpu as usize, salt);
                 hash.update(writer, &self.key(key), Value::OneCpu(cpu, &value), Presence::Any)
             }
-            Delete(key) => hash.delete(writer, &self.key(key), |_, _| {}),
+            Delete(key) => hash.remove(writer, &self.key(key), None),
             Inc(key, delta) => hash
                 .add(writer, &self.key(key), self.per_cpu.then_some(0), 8, delta, Presence::Any)
                 .map(|_| ()),

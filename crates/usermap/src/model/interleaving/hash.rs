@@ -57,9 +57,7 @@ impl Scene {
     /// Takes the entry out; 0 if there is none.
     fn take(&self, writer: u32, key: Key) -> u64 {
         let mut value = [0; 8];
-        let taken = self.hash().delete(self.writer(writer), &key, |hash, slot| {
-            hash.load_value(0, slot, &mut value).unwrap();
-        });
+        let taken = self.hash().remove(self.writer(writer), &key, Some(&mut value));
         match taken {
             Ok(()) => u64::from_ne_bytes(value),
             Err(reason) => {

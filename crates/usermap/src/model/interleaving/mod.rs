@@ -153,7 +153,7 @@ impl Scene {
     }
 
     fn delete(&self, writer: u32, key: Key) -> Result<(), Reason> {
-        self.hash().delete(self.writer(writer), &key, |_, _| {})
+        self.hash().remove(self.writer(writer), &key, None)
     }
 
     fn get(&self, key: Key) -> Option<u64> {

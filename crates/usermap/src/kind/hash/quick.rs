@@ -1,0 +1,294 @@
+//! The short ways: lookups and changes where all is as it is nearly always, so that they are a few
+//! dozen instructions, most of which the processor has behind it when the memory arrives. For maps
+//! of the kind `HASH` with a seed and without a spin lock ([`Finder`](super::hashing::Finder)), keys
+//! in one of a bucket's places, buckets that nobody else is at. Whatever is different is left, as it
+//! was, to the long ways (`read.rs`, `change.rs`): each function here gives nothing then.
+//!
+//! Layout, commits and orders of memory are the same on both ways. A writer finds first and locks
+//! then, with an exchange that fails if anything changed since; so nothing it does before needs to
+//! be taken back.
+//!
+//! Lengths are those of the slices given, which must be the map's: where they are known when
+//! compiling, copies and comparisons are single instructions.
+
+use super::bucket::{Head, OCCUPIED, matching, next_in_head, set_tag};
+use super::read::same_version;
+use super::{Hash, PLACES, Presence, Slot, USED_PLACES};
+use crate::header;
+use crate::kind::redo::changed;
+use crate::mem::bytes;
+use crate::mem::count::Announced;
+use crate::mem::owner::{Intent, Operation, Writer};
+use crate::mem::sync::{AtomicU64, Ordering::*, acquire, fence};
+
+/// What a look at a key's bucket showed.
+struct Seen<'r> {
+    head: &'r Head,
+    bucket: u32,
+    /// The hash.
+    whole: u64,
+    /// The lock word.
+    word: u64,
+    /// The place that has the key, and its entry.
+    found: Option<(u32, &'r [AtomicU64])>,
+}
+
+impl<'r> Hash<'r> {
+    /// Copies the value of a key out; says whether there is one.
+    #[inline(always)]
+    pub(crate) fn get_quickly(&self, key: &[u8], value: &mut [u8]) -> Option<bool> {
+        let seen = self.look(key, value.len())?;
+        if let Some((_, entry)) = seen.found {
+            bytes::load(&entry[bytes::words(key.len())..], value);
+        }
+        seen.is_still_so().then_some(seen.found.is_some())
+    }
+
+    /// Where the entry of a key is, if there is one.
+    #[inline(always)]
+    pub(crate) fn locate_quickly(&self, key: &[u8]) -> Option<Option<Slot>> {
+        let seen = self.look(key, self.geometry.value_bytes)?;
+        let slot = seen.found.map(|(place, _)| self.slot_of_place(seen.bucket, place));
+        seen.is_still_so().then_some(slot)
+    }
+
+    /// Sets the value, of up to a word, of a key that is there.
+    #[inline(always)]
+    pub(crate) fn set_quickly(&self, writer: Writer<'_>, key: &[u8], value: &[u8]) -> Option<()> {
+        let seen = self.look(key, value.len())?;
+        let word = &seen.found?.1[bytes::words(key.len())..];
+        self.change_word(writer, &seen, || bytes::store(word, value))
+    }
+
+    /// Sets the value of a key. One of up to a word is stored where the old one is, unless
+    /// pointers to that are to keep it; else the entry is replaced by another one.
+    #[inline(always)]
+    pub(crate) fn put_quickly(
+        &self,
+        writer: Writer<'_>,
+        key: &[u8],
+        value: &[u8],
+        presence: Presence,
+        in_place: bool,
+    ) -> Option<()> {
+        let seen = self.look(key, value.len())?;
+        match seen.found {
+            Some(_) if presence == Presence::Absent => None,
+            Some((_, entry)) if in_place && value.len() <= 8 => {
+                self.change_word(writer, &seen, || {
+                    bytes::store(&entry[bytes::words(key.len())..], value);
+                })
+            }
+            None if presence == Presence::Present => None,
+            found => self.put_beside(writer, &seen, found.map(|(place, _)| place), key, value),
+        }
+    }
+
+    /// Adds to the number that is a value of `width` bytes; gives the sum.
+    #[inline(always)]
+    pub(crate) fn add_quickly(
+        &self,
+        writer: Writer<'_>,
+        key: &[u8],
+        width: usize,
+        delta: u64,
+    ) -> Option<u64> {
+        let seen = self.look(key, width)?;
+        let word = &seen.found?.1[bytes::words(key.len())];
+        self.change_word(writer, &seen, || bytes::add(word, 0, width, delta))
+    }
+
+    /// Deletes a key and copies its value out, as it was at the end; says whether it was there.
+    #[inline(always)]
+    pub(crate) fn remove_quickly(
+        &self,
+        writer: Writer<'_>,
+        key: &[u8],
+        value_bytes: usize,
+        taken: Option<&mut [u8]>,
+    ) -> Option<bool> {
+        let seen = self.look(key, value_bytes)?;
+        let Some((place, entry)) = seen.found else {
+            return seen.is_still_so().then_some(false);
+        };
+        let head = seen.head;
+        let intent = self.lock_quickly(writer, head, seen.bucket, seen.word)?;
+        if let Some(value) = taken {
+            bytes::load(&entry[bytes::words(key.len())..], value);
+        }
+        let (count, limit) = (self.count(), self.geometry.max_entries);
+        let announced = count.announce_quickly(writer, intent, Operation::Delete);
+        let Some(announced) = announced else {
+            delete_slowly(self.words, limit, writer, intent, head, seen.word, place);
+            return Some(true);
+        };
+        head[0].store(changed(seen.word) & !(1 << place), Release);
+        if !count.apply_quickly(&announced) {
+            apply_slowly(self.words, limit, writer, announced.intent);
+        }
+        writer.end(announced.intent);
+        Some(true)
+    }
+
+    /// Finds a key as it is now. Nothing if that takes more than a look at the places.
+    #[inline(always)]
+    fn look(&self, key: &[u8], value_bytes: usize) -> Option<Seen<'r>> {
+        let finder = &self.geometry.finder;
+        let (whole, bucket) = finder.hash(key);
+        let head: &Head = self.words.as_chunks().0.get(finder.heads + bucket as usize)?;
+        let word = acquire(&head[0]);
+        let mut places = matching(head, whole, word);
+        let length = bytes::words(key.len()) + bytes::words(value_bytes);
+        let found = loop {
+            if places == 0 {
+                if next_in_head(acquire(&head[3])) != 0 {
+                    return None;
+                }
+                break None;
+            }
+            let place = places.trailing_zeros();
+            let entry = self.entry_at(bucket, place, length)?;
+            if bytes::equal(entry, key) {
+                break Some((place, entry));
+            }
+            places &= places - 1;
+        };
+        Some(Seen { head, bucket, whole, word, found })
+    }
+
+    /// The words of the entry in a place.
+    #[inline(always)]
+    fn entry_at(&self, bucket: u32, place: u32, length: usize) -> Option<&'r [AtomicU64]> {
+        let start = self.geometry.finder.keys + self.slot_of_place(bucket, place) as usize * length;
+        self.words.get(start..start + length)
+    }
+
+    /// Changes one word, which is its own commit: the version can stay.
+    #[inline(always)]
+    fn change_word<T>(
+        &self,
+        writer: Writer<'_>,
+        seen: &Seen<'_>,
+        change: impl FnOnce() -> T,
+    ) -> Option<T> {
+        let intent = self.lock_quickly(writer, seen.head, seen.bucket, seen.word)?;
+        let done = change();
+        seen.head[0].store(seen.word, Release);
+        writer.end(intent);
+        Some(done)
+    }
+
+    /// Makes an entry in a free place, and that in the place `old` disappear with the same commit.
+    #[inline(always)]
+    fn put_beside(
+        &self,
+        writer: Writer<'_>,
+        seen: &Seen<'_>,
+        old: Option<u32>,
+        key: &[u8],
+        value: &[u8],
+    ) -> Option<()> {
+        let &Seen { head, bucket, whole, word, .. } = seen;
+        let free = (word & OCCUPIED).trailing_ones();
+        if free >= if old.is_some() { PLACES as u32 } else { USED_PLACES } {
+            return None;
+        }
+        let key_words = bytes::words(key.len());
+        let entry = self.entry_at(bucket, free, key_words + bytes::words(value.len()))?;
+        let mut intent = self.lock_quickly(writer, head, bucket, word)?;
+        if old.is_none() {
+            let (count, limit) = (self.count(), self.geometry.max_entries);
+            intent = match count.announce_quickly(writer, intent, Operation::Insert) {
+                Some(announced) if count.apply_quickly(&announced) => announced.intent,
+                Some(Announced { intent, .. }) => {
+                    apply_or_unlock(self.words, limit, writer, intent, &head[0], word)?
+                }
+                None => announce_or_unlock(self.words, limit, writer, intent, &head[0], word)?,
+            };
+        }
+        bytes::store(entry, key);
+        bytes::store(&entry[key_words..], value);
+        set_tag(head, free, (whole >> 56) as u8);
+        let gone = old.map_or(0, |old| 1 << old);
+        head[0].store(changed(word) & !gone | 1 << free, Release);
+        writer.end(intent);
+        Some(())
+    }
+}
+
+// What the count takes where others count, too: apart, with what fits in registers.
+
+#[cold]
+#[inline(never)]
+fn apply_slowly(words: &[AtomicU64], limit: u32, writer: Writer<'_>, intent: Intent) -> bool {
+    header::count(words, limit).apply(writer, intent)
+}
+
+/// Announces an insertion and counts it. If the map looks full, the lock is released: whether it is
+/// takes the long way.
+#[cold]
+#[inline(never)]
+fn announce_or_unlock(
+    words: &[AtomicU64],
+    limit: u32,
+    writer: Writer<'_>,
+    intent: Intent,
+    lock: &AtomicU64,
+    word: u64,
+) -> Option<Intent> {
+    let count = header::count(words, limit);
+    if count.get() < limit {
+        let intent = count.announce(writer, intent, Operation::Insert);
+        return apply_or_unlock(words, limit, writer, intent, lock, word);
+    }
+    lock.store(word, Release);
+    writer.end(intent);
+    None
+}
+
+/// Counts an insertion that is announced, or releases the lock.
+#[cold]
+#[inline(never)]
+fn apply_or_unlock(
+    words: &[AtomicU64],
+    limit: u32,
+    writer: Writer<'_>,
+    intent: Intent,
+    lock: &AtomicU64,
+    word: u64,
+) -> Option<Intent> {
+    if header::count(words, limit).apply(writer, intent) {
+        return Some(intent);
+    }
+    writer.intend(intent.becoming(Operation::Locked));
+    lock.store(word, Release);
+    writer.end(intent);
+    None
+}
+
+#[cold]
+#[inline(never)]
+fn delete_slowly(
+    words: &[AtomicU64],
+    limit: u32,
+    writer: Writer<'_>,
+    intent: Intent,
+    head: &Head,
+    word: u64,
+    place: u32,
+) {
+    let count = header::count(words, limit);
+    let intent = count.announce(writer, intent, Operation::Delete);
+    head[0].store(changed(word) & !(1 << place), Release);
+    count.apply(writer, intent);
+    writer.end(intent);
+}
+
+impl Seen<'_> {
+    /// Whether the bucket has the same version as at the look, after all reading.
+    #[inline(always)]
+    fn is_still_so(&self) -> bool {
+        fence(Acquire);
+        same_version(self.head[0].load(Relaxed), self.word)
+    }
+}
