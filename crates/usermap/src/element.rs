@@ -2,10 +2,13 @@
 
 use crate::abi::{BPF_EXIST, BPF_F_LOCK, BPF_NOEXIST, MapType, errno};
 use crate::error::{Reason, Result};
+use crate::header;
 use crate::kind::array;
 use crate::kind::hash::{self, Value};
 use crate::kind::redo::ALL_CPUS;
 use crate::map::{Map, Tried, View};
+use crate::mem::owner::Writer;
+use crate::mem::sync::acquire;
 
 /// The functions of bpf(2).
 impl Map {
@@ -35,6 +38,15 @@ impl Map {
             View::Hash(hash) => hash.has_sizes(key, value).then_some(hash),
             _ => None,
         }
+    }
+
+    /// This thread's right to write to the map, where all is as it is nearly always: the handle may
+    /// write, the map is not frozen, the thread wrote to it not long ago.
+    #[inline(always)]
+    pub(crate) fn kept_writer<'r>(&self, hash: hash::Hash<'r>) -> Option<Writer<'r>> {
+        let writer = self.inner.kept_writer(hash.words)?;
+        let frozen = acquire(&hash.words[header::FROZEN]) != 0;
+        (self.access.writes() && !frozen).then_some(writer)
     }
 
     pub(crate) fn try_lookup(&self, key: &[u8], value: &mut [u8], flags: u64) -> Tried<()> {
@@ -71,6 +83,13 @@ impl Map {
     /// or the map is frozen), EINVAL (flags, sizes), EBUSY (locked for too long by a live thread).
     #[inline]
     pub fn update(&self, key: &[u8], value: &[u8], flags: u64) -> Result<()> {
+        if let Ok(presence) = hash::Presence::from_flags(flags)
+            && let Some(hash) = self.hash_of(key.len(), value.len())
+            && let Some(writer) = self.kept_writer(hash)
+            && hash.put_sized(writer, key, value, presence, true).is_some()
+        {
+            return Ok(());
+        }
         self.try_update(key, value, flags).map_err(|reason| self.error("update", reason))
     }
 

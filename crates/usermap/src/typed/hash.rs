@@ -3,11 +3,9 @@
 use super::{Number, Plain, ValueRef, checked, common};
 use crate::abi::{BPF_ANY, BPF_EXIST, BPF_NOEXIST, MapType};
 use crate::error::{Error, Reason, Result};
-use crate::header;
-use crate::kind::hash::{Hash, Presence, Snapshot, Value, Want};
+use crate::kind::hash::{AHEAD, Hash, Presence, Snapshot, Value, Want, Wanted};
 use crate::map::{Map, Tried, View};
 use crate::mem::owner::Writer;
-use crate::mem::sync::acquire;
 use crate::spec::Spec;
 use core::marker::PhantomData;
 use std::fmt;
@@ -70,8 +68,7 @@ impl<K: Plain, V: Plain> HashMap<K, V> {
         self.run("lookup", || {
             self.map.may_read()?;
             let mut value = V::new_zeroed();
-            let found = self.hash()?.get_slowly(key.as_bytes(), value.as_mut_bytes())?;
-            self.map.hide_lock(value.as_mut_bytes());
+            let found = self.read_slowly(self.hash()?, key.as_bytes(), &mut value)?;
             Ok(found.then_some(value))
         })
     }
@@ -98,15 +95,52 @@ impl<K: Plain, V: Plain> HashMap<K, V> {
             if keys.len() != values.len() {
                 return Err(Reason::Invalid("there must be as many values as keys"));
             }
-            let bytes = keys.iter().map(IntoBytes::as_bytes);
-            self.hash()?.get_many(bytes, size_of::<V>(), |number, wanted| {
-                let mut value = V::new_zeroed();
-                let found = wanted.get(value.as_mut_bytes())?;
-                self.map.hide_lock(value.as_mut_bytes());
-                values[number] = found.then_some(value);
-                Ok(())
-            })
+            let hash = self.hash()?;
+            if !hash.is_far() {
+                return self.get_each(hash, keys, values);
+            }
+            for (keys, values) in keys.chunks(AHEAD).zip(values.chunks_mut(AHEAD)) {
+                let mut wanted = [Wanted::default(); AHEAD];
+                let wanted = &mut wanted[..keys.len()];
+                for (wanted, key) in wanted.iter_mut().zip(keys) {
+                    *wanted = hash.want(key.as_bytes());
+                }
+                for wanted in wanted.iter_mut() {
+                    hash.approach(wanted, size_of::<K>(), size_of::<V>());
+                }
+                for ((wanted, key), place) in wanted.iter().zip(keys).zip(values) {
+                    let (key, mut value) = (key.as_bytes(), V::new_zeroed());
+                    let found = match hash.get_wanted(wanted, key, value.as_mut_bytes()) {
+                        Some(found) => found,
+                        None => self.read_slowly(hash, key, &mut value)?,
+                    };
+                    *place = found.then_some(value);
+                }
+            }
+            Ok(())
         })
+    }
+
+    /// The same one by one.
+    #[inline(always)]
+    fn get_each(&self, hash: Hash<'_>, keys: &[K], values: &mut [Option<V>]) -> Tried<()> {
+        for (key, place) in keys.iter().zip(values) {
+            let (key, mut value) = (key.as_bytes(), V::new_zeroed());
+            let found = match hash.get_quickly(key, value.as_mut_bytes()) {
+                Some(found) => found,
+                None => self.read_slowly(hash, key, &mut value)?,
+            };
+            *place = found.then_some(value);
+        }
+        Ok(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn read_slowly(&self, hash: Hash<'_>, key: &[u8], value: &mut V) -> Tried<bool> {
+        let found = hash.get_slowly(key, value.as_mut_bytes())?;
+        self.map.hide_lock(value.as_mut_bytes());
+        Ok(found)
     }
 
     /// Whether there is such a key.
@@ -187,14 +221,11 @@ impl<K: Plain, V: Plain> HashMap<K, V> {
         hash.put_quickly(writer, key.as_bytes(), value.as_bytes(), presence, true)
     }
 
-    /// What a write takes, where all is as it is nearly always: the handle may write, the map is
-    /// not frozen, this thread wrote to it before.
+    /// What a write takes, where all is as it is nearly always.
     #[inline(always)]
     fn kept_writer(&self) -> Option<(Hash<'_>, Writer<'_>)> {
         let hash = self.hash().ok()?;
-        let writer = self.map.inner.kept_writer(hash.words)?;
-        let frozen = acquire(&hash.words[header::FROZEN]) != 0;
-        (self.map.access.writes() && !frozen).then_some((hash, writer))
+        Some((hash, self.map.kept_writer(hash)?))
     }
 
     #[inline(never)]
@@ -433,5 +464,3 @@ impl<K, V> fmt::Debug for Iter<'_, K, V> {
         f.debug_struct("Iter").field("map", self.map).field("bucket", &self.bucket).finish()
     }
 }
-
-use zerocopy::IntoBytes;

@@ -31,6 +31,9 @@ impl<'r> Hash<'r> {
         let quick = match value {
             Value::Whole(value) => self.put_sized(writer, key, value, presence, true),
             Value::Beside(value) => self.put_sized(writer, key, value, presence, false),
+            Value::OneCpu(cpu, value) if presence != Presence::Absent => {
+                self.set_on_sized(writer, key, cpu, value)
+            }
             _ => None,
         };
         match quick {
@@ -238,11 +241,14 @@ impl<'r> Hash<'r> {
         delta: u64,
         presence: Presence,
     ) -> Result<u64, Reason> {
-        if presence != Presence::Absent
-            && cpu.is_none()
-            && let Some(sum) = self.add_sized(writer, key, width, delta)
-        {
-            return Ok(sum);
+        if presence != Presence::Absent {
+            let quick = match cpu {
+                None => self.add_sized(writer, key, width, delta),
+                Some(cpu) => self.add_on_sized(writer, key, cpu, width, delta),
+            };
+            if let Some(sum) = quick {
+                return Ok(sum);
+            }
         }
         self.add_by_lock(writer, key, cpu, width, delta, presence)
     }

@@ -46,6 +46,7 @@ mod check;
 mod hashing;
 mod layout;
 mod lock;
+mod many;
 mod mend;
 mod quick;
 mod read;
@@ -56,6 +57,7 @@ mod soundness;
 mod walk;
 
 pub use layout::HashLayout;
+pub(crate) use many::{AHEAD, Wanted};
 pub(crate) use walk::{Snapshot, Want};
 
 use super::{Extent, redo::Redo};
@@ -77,6 +79,8 @@ const HEAD: usize = 4;
 #[derive(Clone, Debug)]
 pub(crate) struct Geometry {
     finder: hashing::Finder,
+    /// The finder's `heads` of a map per CPU.
+    cpu_heads: usize,
     key_size: usize,
     key_words: usize,
     pub(crate) value_bytes: usize,
@@ -156,6 +160,7 @@ impl Geometry {
         };
         let mut geometry = Geometry {
             finder: hashing::Finder::default(),
+            cpu_heads: 0,
             key_size: spec.key_size as usize,
             key_words: key_words as usize,
             value_bytes: spec.value_bytes(cpus) as usize,
@@ -176,6 +181,7 @@ impl Geometry {
         };
         let short = !per_cpu && spec.spin_lock.is_none();
         geometry.finder = hashing::Finder::new(&geometry, short);
+        geometry.cpu_heads = hashing::Finder::new(&geometry, per_cpu).heads;
         Some((geometry, words))
     }
 

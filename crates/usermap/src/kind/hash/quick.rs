@@ -1,6 +1,6 @@
 //! The short ways: lookups and changes where all is as it is nearly always, so that they are a few
 //! dozen instructions, most of which the processor has behind it when the memory arrives. For maps
-//! of the kind `HASH` with a seed and without a spin lock ([`Finder`](super::hashing::Finder)), keys
+//! with a seed and without a spin lock ([`Finder`]), keys
 //! in one of a bucket's places, buckets that nobody else is at. Whatever is different is left, as it
 //! was, to the long ways (`read.rs`, `change.rs`): each function here gives nothing then.
 //!
@@ -12,6 +12,7 @@
 //! compiling, copies and comparisons are single instructions.
 
 use super::bucket::{Head, OCCUPIED, matching, next_in_head, set_tag};
+use super::hashing::Finder;
 use super::read::same_version;
 use super::{Hash, PLACES, Presence, Slot, USED_PLACES};
 use crate::header;
@@ -38,10 +39,23 @@ impl<'r> Hash<'r> {
     #[inline(always)]
     pub(crate) fn get_quickly(&self, key: &[u8], value: &mut [u8]) -> Option<bool> {
         let seen = self.look(key, value.len())?;
-        if let Some((_, entry)) = seen.found {
+        self.read(seen.head, seen.word, seen.found.map(|(_, entry)| entry), key, value)
+    }
+
+    /// Copies the value of the entry that was found, if any, while the lock word was `word`.
+    #[inline(always)]
+    pub(super) fn read(
+        &self,
+        head: &Head,
+        word: u64,
+        found: Option<&[AtomicU64]>,
+        key: &[u8],
+        value: &mut [u8],
+    ) -> Option<bool> {
+        if let Some(entry) = found {
             bytes::load(&entry[bytes::words(key.len())..], value);
         }
-        seen.is_still_so().then_some(seen.found.is_some())
+        is_still_so(head, word).then_some(found.is_some())
     }
 
     /// Where the entry of a key is, if there is one.
@@ -49,7 +63,7 @@ impl<'r> Hash<'r> {
     pub(crate) fn locate_quickly(&self, key: &[u8]) -> Option<Option<Slot>> {
         let seen = self.look(key, self.geometry.value_bytes)?;
         let slot = seen.found.map(|(place, _)| self.slot_of_place(seen.bucket, place));
-        seen.is_still_so().then_some(slot)
+        is_still_so(seen.head, seen.word).then_some(slot)
     }
 
     /// Sets the value, of up to a word, of a key that is there.
@@ -98,6 +112,23 @@ impl<'r> Hash<'r> {
         self.change_word(writer, &seen, || bytes::add(word, 0, width, delta))
     }
 
+    /// Changes the word that is a key's value on one CPU slot of a map per CPU.
+    #[inline(always)]
+    pub(crate) fn change_on<T>(
+        &self,
+        writer: Writer<'_>,
+        key: &[u8],
+        cpu: u32,
+        change: impl FnOnce(&AtomicU64) -> T,
+    ) -> Option<T> {
+        let mut finder = self.geometry.finder;
+        finder.heads = self.geometry.cpu_heads;
+        let seen = self.look_by(&finder, key, bytes::words(key.len()))?;
+        let slot = self.slot_of_place(seen.bucket, seen.found?.0);
+        let word = self.words.get(self.value_word(slot, cpu))?;
+        self.change_word(writer, &seen, || change(word))
+    }
+
     /// Deletes a key and copies its value out, as it was at the end; says whether it was there.
     #[inline(always)]
     pub(crate) fn remove_quickly(
@@ -109,7 +140,7 @@ impl<'r> Hash<'r> {
     ) -> Option<bool> {
         let seen = self.look(key, value_bytes)?;
         let Some((place, entry)) = seen.found else {
-            return seen.is_still_so().then_some(false);
+            return is_still_so(seen.head, seen.word).then_some(false);
         };
         let head = seen.head;
         let intent = self.lock_quickly(writer, head, seen.bucket, seen.word)?;
@@ -133,33 +164,61 @@ impl<'r> Hash<'r> {
     /// Finds a key as it is now. Nothing if that takes more than a look at the places.
     #[inline(always)]
     fn look(&self, key: &[u8], value_bytes: usize) -> Option<Seen<'r>> {
-        let finder = &self.geometry.finder;
-        let (whole, bucket) = finder.hash(key);
-        let head: &Head = self.words.as_chunks().0.get(finder.heads + bucket as usize)?;
-        let word = acquire(&head[0]);
-        let mut places = matching(head, whole, word);
         let length = bytes::words(key.len()) + bytes::words(value_bytes);
-        let found = loop {
-            if places == 0 {
-                if next_in_head(acquire(&head[3])) != 0 {
-                    return None;
-                }
-                break None;
-            }
-            let place = places.trailing_zeros();
-            let entry = self.entry_at(bucket, place, length)?;
-            if bytes::equal(entry, key) {
-                break Some((place, entry));
-            }
-            places &= places - 1;
-        };
+        self.look_by(&self.geometry.finder, key, length)
+    }
+
+    #[inline(always)]
+    fn look_by(&self, finder: &Finder, key: &[u8], length: usize) -> Option<Seen<'r>> {
+        let (whole, bucket, head) = self.bucket_of(finder, key);
+        let head = head?;
+        let word = acquire(&head[0]);
+        let places = matching(head, whole, word);
+        let found = self.find_among(finder, head, bucket, places, key, length)?;
         Some(Seen { head, bucket, whole, word, found })
     }
 
-    /// The words of the entry in a place.
+    /// The hash of a key, its bucket, and the head of that, if the map has short ways.
     #[inline(always)]
-    fn entry_at(&self, bucket: u32, place: u32, length: usize) -> Option<&'r [AtomicU64]> {
-        let start = self.geometry.finder.keys + self.slot_of_place(bucket, place) as usize * length;
+    pub(super) fn bucket_of(&self, finder: &Finder, key: &[u8]) -> (u64, u32, Option<&'r Head>) {
+        let (whole, bucket) = finder.hash(key);
+        let head: Option<&Head> = self.words.as_chunks().0.get(finder.heads + bucket as usize);
+        (whole, bucket, head)
+    }
+
+    /// Which of these places has the key, and the `length` words from there on. Nothing if it may be
+    /// in a node.
+    #[inline(always)]
+    pub(super) fn find_among(
+        &self,
+        finder: &Finder,
+        head: &Head,
+        bucket: u32,
+        mut places: u32,
+        key: &[u8],
+        length: usize,
+    ) -> Option<Option<(u32, &'r [AtomicU64])>> {
+        while places != 0 {
+            let place = places.trailing_zeros();
+            let entry = self.entry_at(finder, bucket, place, length)?;
+            if bytes::equal(entry, key) {
+                return Some(Some((place, entry)));
+            }
+            places &= places - 1;
+        }
+        (next_in_head(acquire(&head[3])) == 0).then_some(None)
+    }
+
+    /// The words of the entry (of the key, in a map per CPU) in a place.
+    #[inline(always)]
+    pub(super) fn entry_at(
+        &self,
+        finder: &Finder,
+        bucket: u32,
+        place: u32,
+        length: usize,
+    ) -> Option<&'r [AtomicU64]> {
+        let start = finder.keys + self.slot_of_place(bucket, place) as usize * length;
         self.words.get(start..start + length)
     }
 
@@ -194,7 +253,8 @@ impl<'r> Hash<'r> {
             return None;
         }
         let key_words = bytes::words(key.len());
-        let entry = self.entry_at(bucket, free, key_words + bytes::words(value.len()))?;
+        let length = key_words + bytes::words(value.len());
+        let entry = self.entry_at(&self.geometry.finder, bucket, free, length)?;
         let mut intent = self.lock_quickly(writer, head, bucket, word)?;
         if old.is_none() {
             let (count, limit) = (self.count(), self.geometry.max_entries);
@@ -284,11 +344,9 @@ fn delete_slowly(
     writer.end(intent);
 }
 
-impl Seen<'_> {
-    /// Whether the bucket has the same version as at the look, after all reading.
-    #[inline(always)]
-    fn is_still_so(&self) -> bool {
-        fence(Acquire);
-        same_version(self.head[0].load(Relaxed), self.word)
-    }
+/// Whether a bucket has the version that it had when its lock word was `word`, after all reading.
+#[inline(always)]
+fn is_still_so(head: &Head, word: u64) -> bool {
+    fence(Acquire);
+    same_version(head[0].load(Relaxed), word)
 }

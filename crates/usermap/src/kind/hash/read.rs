@@ -4,54 +4,15 @@ use super::bucket::{Head, LINKED, OCCUPIED, STATE, matching, next_in_head, tag_i
 use super::{Hash, Slot, hashing};
 use crate::error::Reason;
 use crate::kind::redo::seen;
+use crate::mem::bytes;
 use crate::mem::owner::PAYLOAD;
 use crate::mem::sync::{AtomicU64, Ordering::*, acquire, fence};
-use crate::mem::{Region, bytes};
-
-/// Keys whose memory is asked for at once.
-const AHEAD: usize = 32;
 
 /// Whether two lock words differ in nothing but the holder.
 #[inline(always)]
 pub(super) fn same_version(a: u64, b: u64) -> bool {
     // Shifted out, which is shorter than a mask.
     (a ^ b) << (64 - PAYLOAD.count_ones()) == 0
-}
-
-/// One of many keys that are looked up at once: what was seen of its bucket.
-pub(crate) struct Wanted<'h, 'r> {
-    hash: &'h Hash<'r>,
-    key: &'h [u8],
-    head: &'r Head,
-    /// The first place's slot.
-    slot: Slot,
-    /// The lock word.
-    word: u64,
-    /// The places whose tag is the key's.
-    found: u32,
-}
-
-impl Wanted<'_, '_> {
-    /// As [`Hash::get`].
-    #[inline(always)]
-    pub(crate) fn get(self, value: &mut [u8]) -> Result<bool, Reason> {
-        let Wanted { hash, key, head, slot, word, mut found } = self;
-        while found != 0 {
-            let slot = slot + u64::from(found.trailing_zeros());
-            let (key_words, value_words) = hash.entry(slot, key.len(), value.len());
-            if bytes::equal(key_words, key) {
-                bytes::load(value_words, value);
-                break;
-            }
-            found &= found - 1;
-        }
-        let chained = found == 0 && next_in_head(acquire(&head[3])) != 0;
-        fence(Acquire);
-        if chained || !same_version(head[0].load(Relaxed), word) {
-            return hash.get_slowly(key, value);
-        }
-        Ok(found != 0)
-    }
 }
 
 impl<'r> Hash<'r> {
@@ -150,56 +111,6 @@ impl<'r> Hash<'r> {
     pub(crate) fn get_slowly(&self, key: &[u8], value: &mut [u8]) -> Result<bool, Reason> {
         let found = self.lookup(key, |hash, slot, word| hash.load_value(word, slot, value))?;
         Ok(found.is_some())
-    }
-
-    /// Looks many keys up, of a map that is not per CPU; `put` gets each key's number, and what
-    /// copies its value out. The memory of up to [`AHEAD`] keys is asked for before the first is
-    /// needed: first of the heads, then of the entries.
-    #[inline(always)]
-    pub(crate) fn get_many<'k>(
-        &self,
-        keys: impl ExactSizeIterator<Item = &'k [u8]> + Clone,
-        value_bytes: usize,
-        mut put: impl FnMut(usize, Wanted<'_, 'r>) -> Result<(), Reason>,
-    ) -> Result<(), Reason> {
-        let (mut first, mut rest) = (0, keys);
-        let none = &self.words.as_chunks().0[0];
-        while rest.len() > 0 {
-            let count = rest.len().min(AHEAD);
-            let mut wanted = [(none, 0, 0); AHEAD];
-            for ((head, slot, whole), key) in wanted.iter_mut().zip(rest.clone()) {
-                let hash = self.geometry.hash(key);
-                *head = self.head(hash.bucket);
-                (*slot, *whole) = (self.slot_of_place(hash.bucket, 0), hash.whole);
-                Region::prefetch(&head[0]);
-            }
-            let mut seen = [(0, 0); AHEAD];
-            for ((word, found), (head, slot, whole)) in seen.iter_mut().zip(&wanted).take(count) {
-                *word = acquire(&head[0]);
-                *found = matching(head, *whole, *word);
-                if *found != 0 {
-                    self.prefetch_entry(*slot + u64::from(found.trailing_zeros()), value_bytes);
-                }
-            }
-            for number in 0..count {
-                let Some(key) = rest.next() else { return Ok(()) };
-                let ((head, slot, _), (word, found)) = (wanted[number], seen[number]);
-                put(first + number, Wanted { hash: self, key, head, slot, word, found })?;
-            }
-            first += count;
-        }
-        Ok(())
-    }
-
-    /// Asks for the memory of an entry.
-    #[inline(always)]
-    fn prefetch_entry(&self, slot: Slot, value_bytes: usize) {
-        let (key, value) = self.entry(slot, self.geometry.key_size, value_bytes);
-        Region::prefetch(&key[0]);
-        // An entry of up to a line is in two at most: those of its first and its last word.
-        for line in value.chunks(8).take(4) {
-            Region::prefetch(&line[line.len() - 1]);
-        }
     }
 
     /// A slot's value on a CPU slot, where it is to be read under the lock word `word`.

@@ -2,7 +2,10 @@
 //! own, the same as in typed maps, others loops. In functions of their own, because that is much.
 
 use super::{Hash, Presence, Slot};
+use crate::mem::bytes;
 use crate::mem::owner::Writer;
+use crate::mem::sync::AtomicU64;
+use core::slice::from_ref;
 
 impl Hash<'_> {
     /// [`get_quickly`](Hash::get_quickly)
@@ -61,6 +64,43 @@ impl Hash<'_> {
             (8, 8) => self.add_quickly(writer, &key[..8], 8, delta),
             (16, 8) => self.add_quickly(writer, &key[..16], 8, delta),
             _ => self.add_quickly(writer, key, width, delta),
+        }
+    }
+
+    /// Adds to a key's value on one CPU slot, as [`add_quickly`](Hash::add_quickly).
+    #[inline(never)]
+    pub(crate) fn add_on_sized(
+        &self,
+        writer: Writer<'_>,
+        key: &[u8],
+        cpu: u32,
+        width: usize,
+        delta: u64,
+    ) -> Option<u64> {
+        let add = |word: &AtomicU64| bytes::add(word, 0, width, delta);
+        match key.len() {
+            4 => self.change_on(writer, &key[..4], cpu, add),
+            8 => self.change_on(writer, &key[..8], cpu, add),
+            16 => self.change_on(writer, &key[..16], cpu, add),
+            _ => self.change_on(writer, key, cpu, add),
+        }
+    }
+
+    /// Sets a key's value, of up to a word, on one CPU slot.
+    #[inline(never)]
+    pub(crate) fn set_on_sized(
+        &self,
+        writer: Writer<'_>,
+        key: &[u8],
+        cpu: u32,
+        value: &[u8],
+    ) -> Option<()> {
+        let set = |word: &AtomicU64| bytes::store(from_ref(word), value);
+        match (key.len(), value.len()) {
+            (_, 9..) => None,
+            (4, _) => self.change_on(writer, &key[..4], cpu, set),
+            (16, _) => self.change_on(writer, &key[..16], cpu, set),
+            _ => self.change_on(writer, key, cpu, set),
         }
     }
 
