@@ -54,6 +54,8 @@ mod repair;
 mod sized;
 #[cfg(test)]
 mod soundness;
+#[cfg(all(test, not(any(loom, miri))))]
+mod starvation;
 mod walk;
 
 pub use layout::HashLayout;
