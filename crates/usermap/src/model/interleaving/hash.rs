@@ -1,9 +1,9 @@
 //! Updates of one key at once: one of them is first.
 
-use super::{Key, Plan, Scene, explore};
+use super::{Act, Key, Plan, Scene, explore};
 use crate::MapType;
 use crate::error::Reason;
-use crate::kind::hash::Presence;
+use crate::kind::hash::{Presence, Value};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -110,5 +110,29 @@ fn an_increment_is_taken_or_starts_anew() {
         [1, 5] => assert_eq!(left, Some(5)),
         [6, 6] => assert_eq!(left, None),
         _ => panic!("{given:?}"),
+    });
+}
+
+#[test]
+fn a_lookup_never_gives_what_another_key_is_set_to_in_the_same_place() {
+    let map = Plan::new(MapType::Hash, 4, 8, 2);
+    let keys: [Key; 2] = map.keys(0);
+    let writer: &[Act] = &[|scene, keys| {
+        assert_eq!(scene.take(1, keys[0]), 1);
+        for value in [2_u64, 3] {
+            let value = value.to_ne_bytes();
+            let value = Value::Whole(&value);
+            scene.hash().update(scene.writer(1), &keys[1], value, Presence::Any).unwrap();
+        }
+    }];
+    explore(3, move || {
+        let scene = map.scene(&keys);
+        scene.enlist(1);
+        scene.add(1, keys[0], 1);
+        scene.while_others(writer, || {
+            let seen = scene.number(keys[0]);
+            assert!(matches!(seen, None | Some(1)), "{seen:?}");
+        });
+        scene.hash().check_order();
     });
 }
