@@ -33,11 +33,11 @@ impl<'r> Hash<'r> {
     /// Finds a key's head.
     #[inline(always)]
     pub(crate) fn want(&self, key: &[u8]) -> Wanted<'r> {
-        let (whole, bucket, head) = self.bucket_of(&self.geometry.finder, key);
-        if let Some(head) = head {
-            Region::prefetch(&head[0]);
-        }
-        Wanted { head, word: whole, bucket, places: 0 }
+        let Some((whole, bucket, head)) = self.bucket_of(&self.geometry.finder, key) else {
+            return Wanted::default();
+        };
+        Region::prefetch(&head[0]);
+        Wanted { head: Some(head), word: whole, bucket, places: 0 }
     }
 
     /// Finds the entry that is probably the key's.

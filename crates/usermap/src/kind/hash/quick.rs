@@ -170,20 +170,19 @@ impl<'r> Hash<'r> {
 
     #[inline(always)]
     fn look_by(&self, finder: &Finder, key: &[u8], length: usize) -> Option<Seen<'r>> {
-        let (whole, bucket, head) = self.bucket_of(finder, key);
-        let head = head?;
+        let (whole, bucket, head) = self.bucket_of(finder, key)?;
         let word = acquire(&head[0]);
         let places = matching(head, whole, word);
         let found = self.find_among(finder, head, bucket, places, key, length)?;
         Some(Seen { head, bucket, whole, word, found })
     }
 
-    /// The hash of a key, its bucket, and the head of that, if the map has short ways.
+    /// The hash of a key, its bucket, and the head of that.
     #[inline(always)]
-    pub(super) fn bucket_of(&self, finder: &Finder, key: &[u8]) -> (u64, u32, Option<&'r Head>) {
+    pub(super) fn bucket_of(&self, finder: &Finder, key: &[u8]) -> Option<(u64, u32, &'r Head)> {
         let (whole, bucket) = finder.hash(key);
-        let head: Option<&Head> = self.words.as_chunks().0.get(finder.heads + bucket as usize);
-        (whole, bucket, head)
+        let head = self.words.as_chunks().0.get(finder.heads + bucket as usize)?;
+        Some((whole, bucket, head))
     }
 
     /// Which of these places has the key, and the `length` words from there on. Nothing if it may be
