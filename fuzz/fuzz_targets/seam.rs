@@ -146,7 +146,9 @@ fuzz_target!(|bytes: &[u8]| {
         attr.resize(usize::from(*size).max(72), 0);
         match number {
             command::MAP_CREATE => {
-                [(4, 0x3f), (8, 0xff), (12, 0x7f)].map(|(at, mask)| small(&mut attr, at, mask));
+                [(4, 0x3f), (8, 0xff), (12, 0x7f)]
+                    .iter()
+                    .for_each(|(at, mask)| small(&mut attr, *at, *mask));
             }
             24..=27 => small(&mut attr, 32, 0x3ff),
             _ => {}
