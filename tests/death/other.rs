@@ -3,10 +3,10 @@
 
 use crate::points::{Subject, kill_everywhere};
 use crate::subject::code;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use usermap::abi::{BPF_ANY, errno::EPERM};
 use usermap::{Access, Map, MapType, SlotLease, Spec};
-use usermap_tests::check::{Watchdog, equal};
+use usermap_tests::check::{Watchdog, costs, equal};
 use usermap_tests::child::Folder;
 use usermap_tests::trace::{Tracee, pin};
 
@@ -51,21 +51,24 @@ impl Subject for Freeze {
 
     fn killed(&mut self, finished: Option<u8>, _: u64) -> Result<Duration, String> {
         let map = &self.0;
-        let started = Instant::now();
-        equal("what was there", map.lookup(&[0; 4], &mut [0; 8], 0).is_ok(), true)?;
-        if finished.is_some() || map.is_frozen() {
-            equal("frozen", map.is_frozen(), true)?;
-            equal(
-                "update of a frozen map",
-                code(map.update(&[0; 4], &[0; 8], BPF_ANY)),
-                EPERM as u8,
-            )?;
-        } else {
-            equal("delete", code(map.delete(&[0; 4])), 0)?;
-            works(map)?;
-            equal("freeze", code(map.freeze()), 0)?;
-        }
-        Ok(started.elapsed())
+        let survive = || {
+            equal("what was there", map.lookup(&[0; 4], &mut [0; 8], 0).is_ok(), true)?;
+            if finished.is_some() || map.is_frozen() {
+                equal("frozen", map.is_frozen(), true)?;
+                equal(
+                    "update of a frozen map",
+                    code(map.update(&[0; 4], &[0; 8], BPF_ANY)),
+                    EPERM as u8,
+                )?;
+            } else {
+                equal("delete", code(map.delete(&[0; 4])), 0)?;
+                works(map)?;
+                equal("freeze", code(map.freeze()), 0)?;
+            }
+            Ok(())
+        };
+        let (outcome, took) = costs(survive);
+        outcome.map(|()| took)
     }
 }
 
@@ -114,11 +117,11 @@ impl Subject for Lease {
 
     fn killed(&mut self, finished: Option<u8>, _: u64) -> Result<Duration, String> {
         equal("the operation", finished.unwrap_or(0), 0)?;
-        let started = Instant::now();
-        let lease = self.map.lease(1).map_err(|error| error.to_string())?;
+        let (lease, took) = costs(|| self.map.lease(1));
+        let lease = lease.map_err(|error| error.to_string())?;
         equal("the dead process's slot is leased", lease.is_some(), true)?;
         equal("leased twice", self.map.lease(1).is_ok_and(|lease| lease.is_some()), false)?;
-        Ok(started.elapsed())
+        Ok(took)
     }
 }
 
@@ -180,23 +183,23 @@ impl Subject for Named {
 
     fn killed(&mut self, finished: Option<u8>, _: u64) -> Result<Duration, String> {
         equal("the operation", finished.unwrap_or(0), 0)?;
-        let (path, started) = (self.path(), Instant::now());
+        let path = self.path();
         let was_there = path.exists();
         equal("there is a map of that name", was_there || finished.is_none(), true)?;
         if was_there {
             let map = Map::open(&path, Access::ReadWrite).map_err(|error| error.to_string())?;
             equal("its spec", map.spec() == Map::create(&spec()).expect("a map").spec(), true)?;
         }
-        let map = Map::open_or_create(&path, &spec()).map_err(|error| error.to_string())?;
+        let (map, took) = costs(|| Map::open_or_create(&path, &spec()));
+        let map = map.map_err(|error| error.to_string())?;
         if self.making == Making::OpenWhatIsThere {
             equal("delete of what was there", code(map.delete(&[9; 4])), 0)?;
         }
         works(&map)?;
-        let elapsed = started.elapsed();
         let left = std::fs::read_dir(self.folder.path("")).expect("the folder").count();
         equal("files", left, 1 + usize::from(self.making == Making::Pin))?;
         std::fs::remove_file(&path).expect("removed");
-        Ok(elapsed)
+        Ok(took)
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::{Display, Formatter};
 use std::time::Duration;
 use usermap_tests::check::{Verdict, soak};
 use usermap_tests::rng::{Rng, seed};
-use usermap_tests::trace::Tracee;
+use usermap_tests::trace::{Tracee, Way};
 
 /// What is killed, and what must hold then.
 pub trait Subject {
@@ -27,8 +27,8 @@ pub trait Subject {
     }
 
     /// In the survivor, after the child's death. `finished` is the operation's errno if it was over. What
-    /// can be looked at in several orders is looked at in the order that `turn` names. Gives how
-    /// long the longest operation took.
+    /// can be looked at in several orders is looked at in the order that `turn` names. Gives what
+    /// the longest operation cost.
     fn killed(&mut self, finished: Option<u8>, turn: u64) -> Result<Duration, String>;
 
     /// How many orders there are.
@@ -48,18 +48,24 @@ pub struct Seen {
     pub sampled: bool,
     /// Kills.
     pub kills: u64,
+    /// Stops of all children on their ways.
+    pub stops: u64,
     /// The longest operation of the survivor's.
     pub longest: Duration,
 }
 
 impl Display for Seen {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        let Seen { instructions, points, sampled, kills, longest } = self;
+        let Seen { instructions, points, sampled, kills, stops, longest } = self;
         write!(f, "{points:5} kill points ")?;
         if *sampled {
             write!(f, "of about {instructions} ")?;
         }
-        write!(f, "({kills} kills); the survivor's longest call took {} µs", longest.as_micros())
+        write!(
+            f,
+            "({kills} kills, {stops} stops); the survivor's longest call took {} µs",
+            longest.as_micros()
+        )
     }
 }
 
@@ -67,10 +73,11 @@ impl Display for Seen {
 const ALL: u64 = 1500;
 /// And about so many, spread evenly.
 const SOME: u64 = 200;
-/// Of one with more than this, whose kills take many stops each,
-const LONG: u64 = 4000;
-/// about so many.
-const FEW: u64 = 12;
+/// How often one of its places is looked for. Close to its end, where another one is over, none is found.
+const TRIES: u64 = 8;
+
+/// How long an operation of the survivor's may take, whatever the dead process held.
+const LIMIT: Duration = Duration::from_millis(100);
 
 /// Kills it everywhere. Gives why nothing can be traced here, if that is so.
 ///
@@ -86,69 +93,98 @@ pub fn kill_everywhere(name: &str, subject: &mut impl Subject) -> Result<Seen, S
 
 /// The same, with what the survivor complains of as the inner error.
 pub fn try_everywhere(subject: &mut impl Subject) -> Result<Result<Seen, String>, String> {
-    let mut seen = Seen::default();
     let mut whole = start(subject)?;
-    let mut way = whole.walk();
-    seen.instructions = way.instructions();
+    let way = whole.walk();
     whole.kill(false);
     if let Err(why) = subject.killed(whole.finished(), 0) {
         return Ok(Err(format!("killed after all of it: {why}")));
     }
-    let mut rng = Rng::new(seed());
-    let first_turn = rng.draw();
+    let seen = Seen { instructions: way.instructions(), stops: whole.stops(), ..Seen::default() };
+    let mut hunt = Hunt { subject, way, seen, rng: Rng::new(seed()) };
+    let first_turn = hunt.rng.draw();
     let mut window = 0;
     // Until it is over before it is killed: a few instructions more or less from run to run.
     loop {
-        let n = way.instructions();
-        let stride = match n {
-            _ if soak().is_some() || n <= ALL => 1,
-            _ if n <= LONG => n / SOME,
-            _ => n / FEW,
-        };
-        seen.sampled |= stride > 1;
-        seen.instructions = seen.instructions.max(n);
-        let after = window + 1 + rng.below(stride);
-        window += stride;
-        if stride > 1 && after >= n {
-            return Ok(Ok(seen));
+        let n = hunt.way.instructions();
+        let stride = if soak().is_some() || n <= ALL { 1 } else { n / SOME };
+        hunt.seen.sampled |= stride > 1;
+        hunt.seen.instructions = hunt.seen.instructions.max(n);
+        if window + 1 >= n {
+            return Ok(Ok(hunt.seen));
         }
-        let turns = if soak().is_some() { subject.turns() } else { 1 };
+        let turns = if soak().is_some() && n <= ALL { hunt.subject.turns() } else { 1 };
+        let kills = hunt.seen.kills;
         for turn in 0..turns {
-            let mut child = start(subject)?;
-            // Where only some places are taken, another way to one of them is as good.
-            let there = child.follow(&way, after) || stride > 1 && !child.is_over();
-            if !there {
-                drop(child);
-                let mut whole = start(subject)?;
-                way = whole.walk();
-                drop(whole);
-                child = start(subject)?;
-                if !child.follow(&way, after) {
-                    drop(child);
-                    child = start(subject)?;
-                    child.step(after);
-                }
-            }
-            if child.is_over() {
-                if after + 1 >= way.instructions() {
-                    return Ok(Ok(seen));
+            let (after, child) = hunt.bring(window, stride)?;
+            let Some(mut child) = child else {
+                if after + 1 >= hunt.way.instructions() {
+                    return Ok(Ok(hunt.seen));
                 }
                 // A shorter way than usual.
                 continue;
-            }
-            let verdict = subject.stopped();
-            child.kill(seen.kills % 2 == 1);
-            let turn = (first_turn.wrapping_add(after) + turn) % subject.turns();
-            match verdict.and_then(|()| subject.killed(None, turn)) {
-                Ok(longest) => seen.longest = seen.longest.max(longest),
-                Err(why) => {
+            };
+            let verdict = hunt.subject.stopped();
+            child.kill(hunt.seen.kills % 2 == 1);
+            let turn = (first_turn.wrapping_add(after) + turn) % hunt.subject.turns();
+            match verdict.and_then(|()| hunt.subject.killed(None, turn)) {
+                Ok(longest) if longest <= LIMIT => {
+                    hunt.seen.longest = hunt.seen.longest.max(longest)
+                }
+                verdict => {
+                    let slow = |time| format!("an operation took {time:?}, longer than {LIMIT:?}");
+                    let why = verdict.map_or_else(|why| why, slow);
                     let place = format!("killed after instruction {after} of {n}, turn {turn}");
                     return Ok(Err(format!("{place}: {why}")));
                 }
             }
-            seen.kills += 1;
+            hunt.seen.kills += 1;
         }
-        seen.points += 1;
+        hunt.seen.points += u64::from(hunt.seen.kills > kills);
+        window += stride;
+    }
+}
+
+/// An operation, the way that it took last, and what was seen of it.
+struct Hunt<'s, S> {
+    subject: &'s mut S,
+    way: Way,
+    seen: Seen,
+    rng: Rng,
+}
+
+impl<S: Subject> Hunt<'_, S> {
+    /// A child that stands behind an instruction: behind `window` others, and one of the next `stride`.
+    /// None if the operation was over before that. And which instruction it is.
+    fn bring(&mut self, window: u64, stride: u64) -> Result<(u64, Option<Tracee>), String> {
+        // The ways of long operations differ, by where memory is found for them, say. Another way to
+        // about the same place is as good.
+        let any = self.way.instructions() > ALL;
+        let mut after = window + 1;
+        for _ in 0..if any { TRIES } else { 1 } {
+            after = window + 1 + self.rng.below(stride);
+            let mut child = start(self.subject)?;
+            let there = child.follow(&self.way, after);
+            self.seen.stops += child.stops();
+            if there || any && !child.is_over() {
+                return Ok((after, Some(child)));
+            }
+        }
+        if any {
+            return Ok((after, None));
+        }
+        let mut whole = start(self.subject)?;
+        self.way = whole.walk();
+        self.seen.stops += whole.stops();
+        drop(whole);
+        let mut child = start(self.subject)?;
+        if !child.follow(&self.way, after) {
+            self.seen.stops += child.stops();
+            drop(child);
+            child = start(self.subject)?;
+            child.step(after);
+        }
+        self.seen.stops += child.stops();
+        Ok((after, (!child.is_over()).then_some(child)))
     }
 }
 

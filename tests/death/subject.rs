@@ -4,10 +4,10 @@
 use crate::points::Subject;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use usermap::abi::{BPF_ANY, BPF_NOEXIST, cpu_flags, errno::E2BIG};
 use usermap::{Map, Result as Done, Spec};
-use usermap_tests::check::{Verdict, equal};
+use usermap_tests::check::{Verdict, costs, equal};
 use usermap_tests::rng;
 
 /// Key and value; of queues and stacks the slot and the position from the oldest, and the value.
@@ -176,9 +176,8 @@ impl Killed {
 
     /// Calls the map, and remembers how long it took.
     fn timed<T>(&mut self, call: impl FnOnce(&Map) -> T) -> T {
-        let started = Instant::now();
-        let result = call(&self.map);
-        self.longest = self.longest.max(started.elapsed());
+        let (result, took) = costs(|| call(&self.map));
+        self.longest = self.longest.max(took);
         result
     }
 
@@ -245,7 +244,9 @@ impl Killed {
     }
 
     fn keyed(&mut self, finished: Option<u8>, turn: u64) -> Verdict {
-        let mut content = self.read()?;
+        let (content, took) = costs(|| self.read());
+        let mut content = content?;
+        self.longest = took;
         self.is_a_state(&content)?;
         if finished.is_some() {
             equal("what a finished operation left", Some(&content), self.states.last())?;

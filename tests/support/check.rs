@@ -1,6 +1,8 @@
 //! How long a test runs, how a random one is seeded, and what stops one that hangs.
 
 use crate::rng;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use std::io::Write;
@@ -59,6 +61,23 @@ pub fn equal<T: PartialEq + std::fmt::Debug>(what: &str, got: T, expected: T) ->
         Err(format!("{what}: got {got:?}, expected {expected:?}"))
     }
 }
+
+/// Calls something, and says how long it takes where nothing else wants the CPU: the CPU time that it
+/// needs, and a while for each time that it sleeps. That is the same on a machine that is busy.
+pub fn costs<T>(call: impl FnOnce() -> T) -> (T, Duration) {
+    let so_far = || {
+        let usage = getrusage(UsageWho::RUSAGE_THREAD).expect("this thread's usage");
+        let cpu = [usage.user_time(), usage.system_time()];
+        let micros = cpu.iter().map(TimeValLike::num_microseconds).sum::<i64>();
+        Duration::from_micros(micros as u64) + SLEEP * usage.voluntary_context_switches() as u32
+    };
+    let before = so_far();
+    let result = call();
+    (result, so_far().saturating_sub(before))
+}
+
+/// The 50 microseconds for which somebody who waits for a lock sleeps, and what Linux adds to them.
+const SLEEP: Duration = Duration::from_micros(110);
 
 /// Ends the process with a message if it is still alive after a time: a test that hangs fails.
 pub struct Watchdog(Arc<AtomicBool>);

@@ -8,9 +8,11 @@ use nix::sys::signal::Signal::{self, SIGCONT, SIGKILL, SIGSTOP, SIGTRAP};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::*};
 
 /// Words that this process and those that it forks after this see alike.
@@ -76,6 +78,8 @@ pub struct Tracee {
     /// 1 + what `act` returned.
     said: Shared,
     gone: bool,
+    /// How often it was stopped.
+    stops: u64,
 }
 
 /// Why no child can be traced here.
@@ -97,35 +101,89 @@ fn halt() {
     };
 }
 
-/// The instructions of a child, in the order in which it executed them.
+/// The instructions of a child, in the order in which it executed them, and how to bring another child to
+/// each of them by few stops.
 #[derive(Default)]
-pub struct Way(Vec<Instruction>);
+pub struct Way {
+    instructions: Vec<Instruction>,
+    /// Where each place is among them.
+    met: HashMap<u64, Vec<usize>>,
+    /// Those that cost less to come to than all that follow them.
+    cheap: Vec<usize>,
+}
 
 #[derive(Clone, Copy)]
 struct Instruction {
     place: u64,
-    /// How often it was there before.
-    times: u64,
-    /// From which instruction's breakpoint this one is reached with the fewest stops, and how many.
-    breakpoint: usize,
-    stops: u64,
+    /// What it costs to come here from the way's start.
+    cost: u64,
+    /// From which instruction one comes here,
+    from: usize,
+    /// and how.
+    by: Move,
 }
 
+#[derive(Clone, Copy)]
+enum Move {
+    /// By a single step.
+    Step,
+    /// By a breakpoint, which is met so many times.
+    Breakpoint(u64),
+}
+
+/// What a single step costs, coming to a breakpoint, and each time that it is passed before that.
+const STEP: u64 = 2;
+const ARRIVE: u64 = 3;
+const PASS: u64 = 5;
+/// Passes that are worth a look.
+const PASSES: u64 = 40;
+
 impl Way {
-    fn push(&mut self, place: u64, times: u64) {
-        let own = Instruction { place, times, breakpoint: self.0.len(), stops: 2 * times + 2 };
-        self.0.push(match self.0.last() {
-            None => Instruction { stops: 0, ..own },
-            Some(last) if last.stops < own.stops => {
-                Instruction { breakpoint: last.breakpoint, stops: last.stops + 1, ..own }
+    fn push(&mut self, place: u64) {
+        let at = self.instructions.len();
+        let met = self.met.entry(place).or_default();
+        let step = match at.checked_sub(1) {
+            Some(last) => self.instructions[last].cost + STEP,
+            None => 0,
+        };
+        let mut best =
+            Instruction { place, cost: step, from: at.saturating_sub(1), by: Move::Step };
+        // From behind an earlier time here, or from before the first, to a breakpoint here.
+        for times in (1..=PASSES.min(met.len() as u64 + 1)).filter(|_| at > 0) {
+            let first = met.len().checked_sub(times as usize).map_or(0, |before| met[before] + 1);
+            let cheap = self.cheap.partition_point(|known| *known < first);
+            let Some(from) = self.cheap.get(cheap) else { continue };
+            let cost = self.instructions[*from].cost + ARRIVE + (times - 1) * PASS;
+            // Not from one of the times here, which one would have to step away from first.
+            if cost < best.cost && self.instructions[*from].place != place {
+                let between = met.partition_point(|known| known < from);
+                let times = (met.len() - between) as u64 + 1;
+                best = Instruction { place, cost, from: *from, by: Move::Breakpoint(times) };
             }
-            Some(_) => own,
-        });
+        }
+        met.push(at);
+        while self.cheap.last().is_some_and(|last| self.instructions[*last].cost >= best.cost) {
+            self.cheap.pop();
+        }
+        self.cheap.push(at);
+        self.instructions.push(best);
     }
 
     /// How many they are.
     pub fn instructions(&self) -> u64 {
-        self.0.len() as u64
+        self.instructions.len() as u64
+    }
+
+    /// The moves that lead to an instruction.
+    fn route(&self, to: usize) -> Vec<Instruction> {
+        let mut route = Vec::new();
+        let mut at = to;
+        while at > 0 {
+            route.push(self.instructions[at]);
+            at = self.instructions[at].from;
+        }
+        route.reverse();
+        route
     }
 }
 
@@ -148,7 +206,7 @@ impl Tracee {
             said[0].store(1 + u64::from(act()), Release);
             0
         });
-        let mut tracee = Tracee { pid, said, gone: false };
+        let mut tracee = Tracee { pid, said, gone: false, stops: 0 };
         match waitpid(pid, None).expect("waiting for a child") {
             WaitStatus::Stopped(_, SIGTRAP) => {}
             WaitStatus::Exited(_, code) if code == i32::from(MAY_NOT) => {
@@ -170,6 +228,11 @@ impl Tracee {
     /// The child's number.
     pub fn pid(&self) -> Pid {
         self.pid
+    }
+
+    /// How often it was stopped; each takes longer than thousands of its instructions.
+    pub fn stops(&self) -> u64 {
+        self.stops
     }
 
     /// Whether `act` is over, and what it returned.
@@ -202,41 +265,41 @@ impl Tracee {
     /// Steps through all of `act`; gives the way that it took.
     pub fn walk(&mut self) -> Way {
         let mut way = Way::default();
-        let mut met = HashMap::new();
         while self.finished().is_none() {
-            let times: &mut u64 = met.entry(self.place()).or_default();
-            way.push(self.place(), *times);
-            *times += 1;
+            way.push(self.place());
             self.step(1);
         }
         way
     }
 
     /// Lets it execute so many instructions of a way that it is expected to take. That is as
-    /// [`step`](Tracee::step) with fewer stops: at a breakpoint, and then at single instructions.
+    /// [`step`](Tracee::step) with fewer stops: at breakpoints, and at single instructions between them.
     /// False if it took another way, or none is left.
     pub fn follow(&mut self, way: &Way, instructions: u64) -> bool {
-        let end = instructions as usize;
-        let Some(target) = way.0.get(end) else { return false };
-        let from = way.0[target.breakpoint];
-        if target.breakpoint > 0 && !self.run_to(from.place, from.times) {
-            return false;
+        let Some(target) = way.instructions.get(instructions as usize) else { return false };
+        for part in way.route(instructions as usize) {
+            match part.by {
+                Move::Step => self.step(1),
+                Move::Breakpoint(times) => {
+                    if !self.run_to(part.place, times) {
+                        return false;
+                    }
+                }
+            }
         }
-        self.step((end - target.breakpoint) as u64);
         self.finished().is_none() && self.place() == target.place
     }
 
-    /// Lets it go on to a place where it will have been so many times before. False if it doesn't
-    /// come there, or the code cannot be written to.
+    /// Lets it go on until it comes to a place, where it is not now, for this time from now on. False
+    /// if it doesn't, or the code cannot be written to.
     fn run_to(&mut self, place: u64, times: u64) -> bool {
         let at = place as ptrace::AddressType;
         let Ok(code) = ptrace::read(self.pid, at) else { return false };
-        let mut met = u64::from(self.place() == place);
-        while met <= times {
-            if self.place() == place {
+        for time in 0..times {
+            if time > 0 {
                 self.step(1);
+                // An instruction that repeats itself is met again.
                 if self.place() == place {
-                    met += 1;
                     continue;
                 }
             }
@@ -245,6 +308,7 @@ impl Tracee {
             }
             ptrace::cont(self.pid, None).expect("going on");
             let stop = waitpid(self.pid, None).expect("waiting for a traced child");
+            self.stops += 1;
             if !matches!(stop, WaitStatus::Stopped(_, SIGTRAP)) {
                 self.gone = !matches!(stop, WaitStatus::Stopped(..));
                 return false;
@@ -252,21 +316,20 @@ impl Tracee {
             // What it has executed is the breakpoint, of one byte.
             ptrace::write(self.pid, at, code).expect("the code as it was");
             self.set_place(place);
-            met += 1;
         }
         true
     }
 
     #[cfg(target_arch = "x86_64")]
     fn place(&self) -> u64 {
-        ptrace::getregs(self.pid).expect("registers").rip
+        let at = std::mem::offset_of!(libc::user_regs_struct, rip);
+        ptrace::read_user(self.pid, at as ptrace::AddressType).expect("registers") as u64
     }
 
     #[cfg(target_arch = "x86_64")]
     fn set_place(&self, place: u64) {
-        let mut registers = ptrace::getregs(self.pid).expect("registers");
-        registers.rip = place;
-        ptrace::setregs(self.pid, registers).expect("registers");
+        let at = std::mem::offset_of!(libc::user_regs_struct, rip);
+        ptrace::write_user(self.pid, at as ptrace::AddressType, place as i64).expect("registers");
     }
 
     #[cfg(not(target_arch = "x86_64"))]
@@ -280,6 +343,7 @@ impl Tracee {
     }
 
     fn wait(&mut self) {
+        self.stops += 1;
         match waitpid(self.pid, None).expect("waiting for a traced child") {
             WaitStatus::Stopped(_, SIGTRAP) | WaitStatus::PtraceSyscall(_) => {}
             other => {
@@ -333,18 +397,41 @@ impl Drop for Tracee {
     }
 }
 
-/// Keeps this thread, and what it forks, on one CPU: the first thread that asks on the first, the
-/// next on the next.
+/// Keeps this thread, and what it forks, on one CPU: of those that are allowed the one on which this
+/// process keeps the fewest threads.
 ///
 /// So "this CPU's slot" is the same for both, and a step needs no other CPU's help.
 pub fn pin() {
     use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-    static NEXT: AtomicU64 = AtomicU64::new(0);
+    if PINNED.with_borrow(Option::is_some) {
+        return;
+    }
     let thread = Pid::from_raw(0);
     let allowed = sched_getaffinity(thread).expect("this thread's CPUs");
-    let allowed: Vec<usize> =
-        (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu) == Ok(true)).collect();
+    let allowed = (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu) == Ok(true));
+    let mut kept = KEPT.lock().expect("no panic with it");
+    let cpu = allowed.min_by_key(|cpu| kept.get(cpu).copied().unwrap_or(0)).expect("a CPU");
+    *kept.entry(cpu).or_default() += 1;
+    PINNED.set(Some(Pinned(cpu)));
     let mut one = CpuSet::new();
-    one.set(allowed[NEXT.fetch_add(1, Relaxed) as usize % allowed.len()]).expect("a CPU");
+    one.set(cpu).expect("a CPU");
     sched_setaffinity(thread, &one).expect("a CPU of this thread's");
+}
+
+/// How many threads are kept on each CPU.
+static KEPT: Mutex<BTreeMap<usize, usize>> = Mutex::new(BTreeMap::new());
+
+thread_local! {
+    static PINNED: RefCell<Option<Pinned>> = const { RefCell::new(None) };
+}
+
+/// A thread that is kept on a CPU, until it ends.
+struct Pinned(usize);
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        if let Ok(mut kept) = KEPT.lock() {
+            *kept.entry(self.0).or_default() -= 1;
+        }
+    }
 }
