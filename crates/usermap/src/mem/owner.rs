@@ -449,8 +449,10 @@ const SPINS: u32 = 12;
 /// After this many looks in a row a lock without a holder is damage.
 const STRANGE: u32 = 16;
 
-/// The longest wait for a lock that a live thread holds; EBUSY after it.
+/// The longest wait for a lock that a live thread holds; EBUSY after it, and after so many turns: on a
+/// machine that is so loaded that there are few in that time, the holder has hardly run either.
 const LONGEST: std::time::Duration = std::time::Duration::from_secs(1);
+const TURNS: u32 = 1024;
 
 impl Patience {
     pub(crate) fn new() -> Patience {
@@ -479,10 +481,10 @@ impl Patience {
             return Ok(false);
         }
         let since = *self.since.get_or_insert_with(std::time::Instant::now);
-        if since.elapsed() > LONGEST {
+        if self.turns > TURNS && since.elapsed() > LONGEST {
             return Err(Reason::Busy);
         }
-        if self.turns > 1024 {
+        if self.turns > TURNS {
             std::thread::sleep(std::time::Duration::from_micros(50));
         }
         Ok(true)
