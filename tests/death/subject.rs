@@ -5,7 +5,7 @@ use crate::points::Subject;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use usermap::abi::{BPF_ANY, BPF_NOEXIST, cpu_flags, errno::E2BIG};
+use usermap::abi::{BPF_ANY, BPF_EXIST, BPF_NOEXIST, cpu_flags, errno::E2BIG};
 use usermap::{Map, Result as Done, Spec};
 use usermap_tests::check::{Verdict, costs, equal};
 use usermap_tests::rng;
@@ -349,6 +349,12 @@ impl Subject for Killed {
     fn prepare(&self) {
         if self.scenario.used {
             let _ = (self.scenario.act)(&self.map);
+            // So that what the process wrote last, and keeps beside the map, is not the new value.
+            let other = value(&self.map, 55);
+            let _ = match self.is_ring() {
+                true => self.map.push(&other, BPF_EXIST),
+                false => self.map.update(&self.scenario.keys[0], &other, BPF_ANY),
+            };
         }
     }
 
