@@ -2,14 +2,14 @@
 //! committed is there, what it was at is there as a whole or not at all, others carry on at once,
 //! and the map takes as many entries as ever.
 
-use crate::script::{Player, STRIDE};
+use crate::script::{Player, STRIDE, followed, script};
 use std::time::{Duration, Instant};
 use usermap::abi::map_flags;
 use usermap::{Map, MapType, Spec};
-use usermap_tests::check::{Watchdog, budget};
+use usermap_tests::check::{Watchdog, budget, costs};
 use usermap_tests::child::Folder;
 use usermap_tests::rng::{Rng, seed};
-use usermap_tests::script::{Model, Script, capacity_is_whole};
+use usermap_tests::script::{Model, capacity_is_whole};
 
 /// One child at a time on one map, killed again and again.
 fn run(spec: &Spec, on_disk: bool) {
@@ -28,11 +28,11 @@ fn run(spec: &Spec, on_disk: bool) {
         let mut player = Player::start(&path, &journal, "script", 0, script_seed);
         std::thread::sleep(Duration::from_micros(rng.below(1500)));
         player.kill();
-        let killed = Instant::now();
-        let now = Model::read(&map, 0, max);
-        assert!(killed.elapsed() < Duration::from_secs(2), "the first reader waited");
-        let mut script = Script::new(&spec, 0, script_seed);
-        if let Err(why) = model.catch_up(&mut script, player.done(), STRIDE, &now) {
+        let (now, took) = costs(|| Model::read(&map, 0, max));
+        assert!(took < Duration::from_millis(100), "the first reader waited: {took:?}");
+        let mut script = script(&spec, 0, script_seed);
+        let done = followed(&spec, player.done());
+        if let Err(why) = model.catch_up(&mut script, done, STRIDE, &now) {
             panic!("kill {kills}, USERMAP_SEED={}, {spec:?}: {why}", seed());
         }
         if spec.map_type.is_ring() {
@@ -50,9 +50,8 @@ fn run(spec: &Spec, on_disk: bool) {
             .expect("for_each");
             assert_eq!(visited, model.entries.len());
         }
-        let written = Instant::now();
-        capacity_is_whole(&map);
-        assert!(written.elapsed() < Duration::from_secs(2), "the first writer waited");
+        let ((), took) = costs(|| capacity_is_whole(&map));
+        assert!(took < Duration::from_millis(100), "the first writer waited: {took:?}");
         kills += 1;
     }
 }
