@@ -10,11 +10,12 @@
 //! only. A file that is open for writing only could not be mapped, so a write-only handle is one
 //! with O_APPEND, a flag that is the open file's like its mode, and means nothing for a map.
 
+use crate::btf;
 use crate::fd_array::{self, FdArray};
 use crate::foreign::table::{Found, Table};
 use crate::foreign::{memory, number};
 use crate::program::Program;
-use crate::{btf, registry};
+use crate::registry::{self, Kind};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -226,7 +227,11 @@ pub fn while_closing<R>(numbers: RangeInclusive<i32>, close: impl FnOnce() -> R)
         let last = usize::try_from(*numbers.end()).unwrap_or(0);
         first..TABLE.end().min(last.saturating_add(1))
     };
+    let mut closed = Vec::new();
     for fd in known() {
+        if let Found::Value(ids) = TABLE.read(fd, |entry| entry.object.ids()) {
+            closed.extend(ids);
+        }
         TABLE.block(fd);
     }
     let result = close();
@@ -234,7 +239,21 @@ pub fn while_closing<R>(numbers: RangeInclusive<i32>, close: impl FnOnce() -> R)
         TABLE.unblock(fd);
         verify(fd);
     }
+    // Of what nobody has any more the memory is given back at once.
+    closed.into_iter().for_each(|(kind, id)| _ = registry::is_alive(kind, id));
     result
+}
+
+impl Object {
+    /// The ids of what may end with it, in the order in which it does.
+    fn ids(&self) -> Vec<(Kind, u32)> {
+        match self {
+            Object::Map(map) => vec![(Kind::Map, map.info().id)],
+            Object::Array(array) => array.ids(),
+            Object::Btf(btf) => vec![(Kind::Btf, btf.id())],
+            Object::Program(program) => program.ids(),
+        }
+    }
 }
 
 /// The descriptors that maps keep for themselves, in their order.

@@ -181,6 +181,13 @@ impl FdArray {
         self.state().programs.values().find(|program| program.id() == id).cloned()
     }
 
+    /// The ids of what may end when the array is closed.
+    pub(crate) fn ids(&self) -> Vec<(Kind, u32)> {
+        let programs = self.state().programs.values().cloned().collect::<Vec<_>>();
+        let ids = programs.iter().flat_map(|program| program.ids());
+        ids.chain([(Kind::Map, self.map.info().id)]).collect()
+    }
+
     /// Whether the array is for programs like this one. It is from now on, if it was for none.
     pub(crate) fn is_for(&self, program_type: u32) -> bool {
         if self.holds != Holds::Programs {

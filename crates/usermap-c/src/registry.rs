@@ -14,6 +14,7 @@
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, AtFlags, CWD, FlockOperation, MemfdFlags, Mode, OFlags};
 use rustix::io::{Errno, Result};
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -168,11 +169,50 @@ pub fn open(kind: Kind, id: u32) -> Result<OwnedFd> {
     if fs::fstat(&fd)?.st_nlink == 0 { Err(Errno::NOENT) } else { Ok(fd) }
 }
 
+/// A walk over ids: what of the folder is left of it, as long as the folder stays as it is.
+struct Walk {
+    folder: PathBuf,
+    changed: (i64, u64),
+    last: u32,
+    /// Larger ids, the smallest at the end.
+    rest: Vec<u32>,
+}
+
+thread_local! {
+    static WALK: RefCell<Option<Walk>> = const { RefCell::new(None) };
+}
+
 /// The smallest id of a living object that is larger than this.
+///
+/// Who goes on from the id that this thread was given last does not make it read the whole folder
+/// again. What is entered in the middle of such a walk may be left out.
 pub fn next_id(kind: Kind, after: u32) -> Option<u32> {
-    let mut larger: Vec<u32> = ids(kind).ok()?.into_iter().filter(|id| *id > after).collect();
-    larger.sort_unstable();
-    larger.into_iter().find(|id| is_alive(kind, *id))
+    let folder = folder(kind).ok()?;
+    let status = fs::stat(&folder).ok()?;
+    let changed = (status.st_mtime, status.st_mtime_nsec as u64);
+    let known = WALK
+        .try_with(RefCell::take)
+        .ok()
+        .flatten()
+        .filter(|walk| walk.last == after && walk.changed == changed && walk.folder == folder);
+    let mut rest = match known {
+        Some(walk) => walk.rest,
+        None => {
+            let mut larger = ids(kind).ok()?;
+            larger.retain(|id| *id > after);
+            larger.sort_unstable_by(|one, other| other.cmp(one));
+            larger
+        }
+    };
+    while let Some(id) = rest.pop() {
+        if is_alive(kind, id) {
+            let _ = WALK.try_with(|walk| {
+                *walk.borrow_mut() = Some(Walk { folder, changed, last: id, rest });
+            });
+            return Some(id);
+        }
+    }
+    None
 }
 
 /// Takes away the entries of dead objects, and so gives their memory back.

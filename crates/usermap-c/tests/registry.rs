@@ -113,6 +113,24 @@ fn child_entry() {
                 Process.pin(map, words[2].as_ref()).unwrap();
                 String::new()
             }
+            // By descriptors, as C does it: how many entries are left of so many maps.
+            "by_descriptor" => {
+                let made: Vec<i32> = (0..id(1))
+                    .map(|_| Process.install(Process.create(&spec(), None).unwrap()).unwrap())
+                    .collect();
+                let copy = duplicate_of(made[0]);
+                assert!(usermap_c::descriptor::map(copy).is_ok());
+                for fd in made {
+                    assert_eq!(usermap_c::foreign::interpose_close::close(fd), 0);
+                }
+                let left = entries();
+                assert_eq!(usermap_c::foreign::interpose_close::close(copy), 0);
+                format!("{left} {}", entries())
+            }
+            "next" => match Process.next_id(id(1)) {
+                Some(id) => id.to_string(),
+                None => "none".to_owned(),
+            },
             "list" => list().iter().map(|id| id.to_string() + " ").collect(),
             // As many as there is time for, until the end.
             "churn" => loop {
@@ -134,6 +152,17 @@ fn child_entry() {
         };
         println!("answer {answer}");
     }
+}
+
+/// The files in the folder of maps by their ids, those of dead maps included.
+fn entries() -> usize {
+    let folder = usermap::default_folder().unwrap().join(".objects/map");
+    std::fs::read_dir(folder).unwrap().count()
+}
+
+fn duplicate_of(fd: i32) -> i32 {
+    use usermap_c::foreign::number::{duplicate, give};
+    give(duplicate(fd, 3).unwrap())
 }
 
 fn folder(name: &str) -> PathBuf {
@@ -159,6 +188,37 @@ fn maps_are_found_by_their_ids_while_somebody_has_them() {
     assert_eq!(other.ask(&format!("open {}", made[4])), errno::ENOENT.to_string());
     other.ask(&format!("close {}", made[2]));
     assert!(other.ids().is_empty());
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn what_is_closed_last_is_gone_at_once() {
+    let folder = folder("closed");
+    let mut one = Other::start(&folder);
+    assert_eq!(one.ask("by_descriptor 5"), "1 0");
+    one.kill();
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// A walk goes on where it was, whatever comes and goes meanwhile.
+#[test]
+fn walks_over_ids() {
+    let folder = folder("walks");
+    let (mut one, mut other) = (Other::start(&folder), Other::start(&folder));
+    let mut made: Vec<u32> = (0..6).map(|_| one.id("create")).collect();
+    made.sort_unstable();
+    let next = |other: &mut Other, id: u32| other.ask(&format!("next {id}"));
+    assert_eq!(next(&mut other, 0), made[0].to_string());
+    assert_eq!(next(&mut other, made[0]), made[1].to_string());
+    one.ask(&format!("close {}", made[2]));
+    assert_eq!(next(&mut other, made[1]), made[3].to_string());
+    assert_eq!(next(&mut other, made[1]), made[3].to_string(), "once more");
+    assert_eq!(next(&mut other, made[4] - 1), made[4].to_string(), "from where nobody was");
+    assert_eq!(next(&mut other, made[4]), made[5].to_string());
+    assert_eq!(next(&mut other, made[5]), "none");
+    let new = one.id("create");
+    assert_eq!(next(&mut other, new - 1), new.to_string());
+    drop((one, other));
     std::fs::remove_dir_all(folder).unwrap();
 }
 

@@ -70,6 +70,13 @@ impl Program {
         self.id
     }
 
+    /// The ids of what may end with it: itself, and what it has.
+    pub(crate) fn ids(&self) -> Vec<(Kind, u32)> {
+        let maps = self.maps().into_iter().map(|map| (Kind::Map, map.info().id));
+        let btf = (Kind::Btf, self.source.btf_id);
+        [(Kind::Program, self.id)].into_iter().chain(maps).chain([btf]).collect()
+    }
+
     pub(crate) fn type_number(&self) -> u32 {
         self.source.program_type
     }
