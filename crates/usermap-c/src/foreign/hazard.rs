@@ -146,7 +146,10 @@ impl Reading {
             ASYMMETRIC.store(register(), SeqCst);
             // SAFETY: the function does what may be done in a forked child: it writes to atomics.
             // Where it cannot be registered, a child may keep a little that it could free.
-            unsafe { libc::pthread_atfork(None, None, Some(forget_other_threads)) };
+            #[cfg(not(miri))]
+            unsafe {
+                libc::pthread_atfork(None, None, Some(forget_other_threads));
+            }
         });
         let record = take_record();
         // Not kept by a thread that is about to end, which could not give it back.
@@ -243,11 +246,13 @@ pub(super) fn barrier() -> bool {
     barrier() || register() && barrier()
 }
 
+/// Miri has no membarrier(2), and so looks at readers with fences.
 fn register() -> bool {
-    membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok()
+    !cfg!(miri) && membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok()
 }
 
 /// In a forked child: the other threads are not there, and use nothing.
+#[cfg_attr(miri, allow(dead_code))]
 extern "C" fn forget_other_threads() {
     let own = own::get();
     for record in records().filter(|record| !ptr::eq(*record, own)) {
