@@ -6,6 +6,7 @@ use std::path::PathBuf;
 pub const HELP: &str = "\
 usage: cargo bench -- [OPTION]... [FILTER]...     measure
        cargo bench -- table [FILE]...             tables in markdown
+       cargo bench -- plot [FILE]...              plots into results/plots
        cargo bench -- targets [FILE]...           how results stand against the targets
 
 Measured is what has every FILTER in its name KIND/KEYxVALUE/KEYS/FILL/ENTRIES/THREADSt/OP,
@@ -23,7 +24,7 @@ for example: hash/4x8/ /1000000/ /1t/hit
 
 /// What was asked for.
 pub struct Args {
-    /// `table` or `targets`, and files.
+    /// `table`, `targets` or `plot`, and files.
     pub render: Option<(String, Vec<String>)>,
     /// All must be in a name.
     pub filters: Vec<String>,
@@ -85,7 +86,7 @@ impl Args {
                 "--save" => {
                     result.save = Some(value()?).filter(|path| path != "-").map(PathBuf::from)
                 }
-                "table" | "targets" if result.filters.is_empty() => {
+                "table" | "targets" | "plot" if result.filters.is_empty() => {
                     let mut files: Vec<String> =
                         args.by_ref().filter(|arg| arg != "--bench").collect();
                     if files.is_empty() {

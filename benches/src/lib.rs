@@ -2,7 +2,7 @@
 //!
 //! `plan` decides what is measured; `table`, `array` and `ring` hold the workloads; `functions` the
 //! untyped map's functions one by one; `adapter` usermap, `peers` and `kernel` the others; `harness`
-//! the timing; `report` and `targets` what is shown.
+//! the timing; `report`, `targets` and `plot` what is shown.
 mod adapter;
 mod args;
 mod array;
@@ -12,6 +12,7 @@ mod kernel;
 mod keys;
 mod peers;
 mod plan;
+mod plot;
 mod raw;
 mod report;
 mod ring;
@@ -19,6 +20,9 @@ mod table;
 mod targets;
 
 use std::process::ExitCode;
+
+/// Where plots are written.
+const PLOTS: &str = "results/plots";
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -54,6 +58,11 @@ fn perform(args: &args::Args) -> std::io::Result<()> {
         let (machine, rows) = report::read(files)?;
         match what.as_str() {
             "table" => print!("{}", report::markdown(&machine, &rows)),
+            "plot" => {
+                for file in plot::write(PLOTS.as_ref(), &rows)? {
+                    println!("{PLOTS}/{file}");
+                }
+            }
             _ => print!("{}", targets::summary(&rows)),
         }
         return Ok(());

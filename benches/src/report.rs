@@ -39,7 +39,8 @@ impl Setting {
         )
     }
 
-    fn title(&self) -> String {
+    /// The same for people.
+    pub fn title(&self) -> String {
         let Setting { kind, key_size, value_size, keys, fill, entries, threads } = self;
         let threads = if *threads == 1 { "1 thread".into() } else { format!("{threads} threads") };
         let sizes = match key_size {
