@@ -336,6 +336,7 @@ impl Plan<'_> {
                 entrants.add::<adapter::QueueOrStack<W>>(1);
                 entrants.add::<Bytes<Map, false>>(1);
                 entrants.add::<ring::ArrayQueue<W>>(1);
+                entrants.add::<ring::SpinLocked<W>>(1);
                 entrants.add::<ring::MutexDeque<W>>(1);
                 if entries <= KERNEL_ENTRIES {
                     entrants.add::<Bytes<Kernel, false>>(1);

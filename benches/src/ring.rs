@@ -4,6 +4,7 @@ use crate::keys::sum;
 use std::collections::VecDeque;
 use std::hint::spin_loop;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::*};
 
 /// A bounded queue (or stack) of values of `W` words.
 pub trait Ring<const W: usize>: Sync + Sized {
@@ -118,5 +119,77 @@ impl<const W: usize> Ring<W> for MutexDeque<W> {
     fn pop(&self) -> Option<[u64; W]> {
         let mut deque = self.deque.lock().expect("no panic while locked");
         if self.lifo { deque.pop_back() } else { deque.pop_front() }
+    }
+}
+
+/// A word on a cache line of its own.
+#[repr(align(64))]
+#[derive(Default)]
+struct Line(AtomicU64);
+
+/// The least that a ring with one lock can do: one compare-and-exchange, the value, the indices, the
+/// lock free again. It holds the lock for good if whoever has it dies.
+pub struct SpinLocked<const W: usize> {
+    lock: Line,
+    /// Index of the oldest value in 63..32, number of values in 31..0.
+    state: Line,
+    values: Vec<[AtomicU64; W]>,
+    lifo: bool,
+}
+
+impl<const W: usize> SpinLocked<W> {
+    #[inline(always)]
+    fn locked<R>(&self, change: impl FnOnce(u64, u64) -> (u64, R)) -> R {
+        let mut pauses = 4;
+        while self.lock.0.compare_exchange(0, 1, Acquire, Relaxed).is_err() {
+            (0..pauses).for_each(|_| spin_loop());
+            pauses = (pauses * 2).min(256);
+        }
+        let state = self.state.0.load(Relaxed);
+        let (state, result) = change(state >> 32, state & 0xffff_ffff);
+        self.state.0.store(state, Release);
+        self.lock.0.store(0, Release);
+        result
+    }
+
+    #[inline(always)]
+    fn value(&self, index: u64) -> &[AtomicU64; W] {
+        let places = self.values.len() as u64;
+        &self.values[if index < places { index } else { index - places } as usize]
+    }
+}
+
+impl<const W: usize> Ring<W> for SpinLocked<W> {
+    const NAME: &'static str = "spinlock";
+
+    fn create(capacity: usize, lifo: bool) -> Option<Self> {
+        let value = || std::array::from_fn(|_| AtomicU64::new(0));
+        let values = (0..capacity).map(|_| value()).collect();
+        Some(SpinLocked { lock: Line::default(), state: Line::default(), values, lifo })
+    }
+    #[inline(always)]
+    fn push(&self, value: &[u64; W]) -> bool {
+        self.locked(|oldest, len| {
+            if len == self.values.len() as u64 {
+                return (oldest << 32 | len, false);
+            }
+            for (place, word) in self.value(oldest + len).iter().zip(value) {
+                place.store(*word, Relaxed);
+            }
+            (oldest << 32 | (len + 1), true)
+        })
+    }
+    #[inline(always)]
+    fn pop(&self) -> Option<[u64; W]> {
+        self.locked(|oldest, len| {
+            if len == 0 {
+                return (oldest << 32 | len, None);
+            }
+            let at = if self.lifo { oldest + len - 1 } else { oldest };
+            let value = self.value(at).each_ref().map(|word| word.load(Relaxed));
+            let next = if oldest + 1 == self.values.len() as u64 { 0 } else { oldest + 1 };
+            let oldest = if self.lifo { oldest } else { next };
+            (oldest << 32 | (len - 1), Some(value))
+        })
     }
 }
