@@ -1,9 +1,10 @@
 //! Every function of the untyped map on every kind, one by one; the kernel's beside those that it
 //! has too.
+use crate::harness::Clock;
 use crate::keys::{Generator, Keys, Random4, Random16};
 use crate::raw::{ANY, EXIST, Kind, Raw, Walk};
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use zerocopy::IntoBytes;
 
 /// Elements in one batch call.
@@ -42,14 +43,14 @@ pub struct Function<M> {
 }
 
 fn timed(done: u64, work: impl FnOnce() -> bool) -> Done {
-    let start = Instant::now();
+    let start = Clock::start();
     let good = work();
     good.then(|| (done, start.elapsed()))
 }
 
 /// All of something: the function says how many.
 fn whole(work: impl FnOnce() -> Option<u64>) -> Done {
-    let start = Instant::now();
+    let start = Clock::start();
     let done = work()?;
     Some((done, start.elapsed()))
 }
@@ -97,7 +98,7 @@ impl<M: Raw> Subject<M> {
 
     /// Calls `f` with `count` keys at random, until it returns false.
     fn keys(&mut self, count: u64, mut f: impl FnMut(&M, &[u8]) -> bool) -> Done {
-        let start = Instant::now();
+        let start = Clock::start();
         for _ in 0..count {
             let at = self.order[self.next % self.order.len()] as usize * self.key_size;
             self.next += 1;
@@ -111,7 +112,7 @@ impl<M: Raw> Subject<M> {
     /// Calls `f` with the keys of `count` batches' elements, neighbours in the order of filling.
     fn batches(&mut self, count: u64, mut f: impl FnMut(&M, &[u8]) -> bool) -> Done {
         let (bytes, pieces) = (BATCH * self.key_size, self.entries / BATCH);
-        let start = Instant::now();
+        let start = Clock::start();
         for _ in 0..count.div_ceil(BATCH as u64) {
             let at = self.next % pieces * bytes;
             self.next += 1;
@@ -127,7 +128,7 @@ impl<M: Raw> Subject<M> {
         // A bucket of the kernel's may have more entries than are asked for: there is room.
         let mut keys = vec![0; self.key_size * BATCH];
         let mut walk = Walk::default();
-        let start = Instant::now();
+        let start = Clock::start();
         let mut seen = 0;
         while seen < count && !walk.done {
             let values = &mut self.values;

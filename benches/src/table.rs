@@ -1,8 +1,8 @@
 //! What a hash map must be able to do to take part, and the workloads.
+use crate::harness::Clock;
 use crate::keys::{Key, Keys, NUMBER, Sequence};
 use std::marker::PhantomData;
 use std::sync::Mutex;
-use std::time::Instant;
 
 /// One operation of one workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,7 +174,7 @@ pub fn enter<F: Keys, T: Table<F::Key, W> + 'static, const W: usize>(
     threads: usize,
 ) -> Option<Box<dyn Entrant>> {
     let table = T::create(max_entries)?;
-    let start = Instant::now();
+    let start = Clock::start();
     {
         let mut writer = table.writer();
         for i in 0..present as u32 {
