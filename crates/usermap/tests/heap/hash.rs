@@ -178,8 +178,8 @@ fn ranges(map: &Map, model: &mut Model, keys: &[Vec<u8>]) {
     let kept = map.retain(|key, _| key.iter().fold(0, |sum, byte| sum ^ byte) & 1 == 0);
     assert_eq!(kept.unwrap(), (before - model.len()) as u64);
 
-    let gone = map.delete_range(first, first).unwrap();
-    assert_eq!(gone == 1, model.remove(first).is_some());
+    let next = map.delete_range(first, first).unwrap();
+    assert_eq!(next == 1, model.remove(first).is_some());
     let some: Vec<u8> = model.keys().take(3).flatten().copied().collect();
     let count = model.len().min(3);
     let batch = map.delete_batch(&some, 0);
@@ -283,4 +283,28 @@ fn refusals() {
     map.freeze().unwrap();
     assert_eq!(errno(map.update(&[0; 4], &[0; 12], 0)), EPERM);
     assert!(map.is_frozen() && map.info().frozen);
+}
+
+/// Replacements move entries about in a bucket, so the place that insertions leave free may be any.
+#[test]
+fn buckets_keep_a_place_for_replacements() {
+    let max_entries: u32 = if cfg!(miri) { 60 } else { 1_000 };
+    let map = Map::create_anonymous(&Spec::new(MapType::Hash, 4, 16, max_entries)).unwrap();
+    let value = [7; 16];
+    for key in 0..max_entries {
+        map.update(&key.to_ne_bytes(), &value, 0).unwrap();
+    }
+    let (mut next, mut state) = (max_entries, 1_u32);
+    for _ in 0..max_entries * 40 {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let key = next - max_entries + (state >> 8) % max_entries;
+        map.update(&key.to_ne_bytes(), &value, 0).unwrap();
+        if state & 1 << 31 != 0 {
+            map.delete(&(next - max_entries).to_ne_bytes()).unwrap();
+            map.update(&next.to_ne_bytes(), &value, 0).unwrap();
+            next += 1;
+        }
+    }
+    assert_eq!(map.len(), max_entries.into());
+    assert!(map.check().unwrap().findings.is_empty());
 }

@@ -247,8 +247,14 @@ impl<'r> Hash<'r> {
         value: &[u8],
     ) -> Option<()> {
         let &Seen { head, bucket, whole, word, .. } = seen;
-        let free = (word & OCCUPIED).trailing_ones();
-        if free >= if old.is_some() { PLACES as u32 } else { USED_PLACES } {
+        let occupied = word & OCCUPIED;
+        let free = occupied.trailing_ones();
+        // One place, which may be any, is kept for replacements.
+        let full = match old {
+            Some(_) => free >= PLACES as u32,
+            None => occupied.count_ones() >= USED_PLACES,
+        };
+        if full {
             return None;
         }
         let key_words = bytes::words(key.len());
