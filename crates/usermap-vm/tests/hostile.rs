@@ -78,6 +78,64 @@ fn helpers_work_is_counted() {
     assert!(rounds.iter().all(|count| *count == rounds[0] && *count < 200), "{rounds:?}");
 }
 
+/// Values of many bytes that are copied over and over are paid for, those of few are not: by each
+/// helper that copies them, whether it is seen which map it gets or not.
+#[test]
+fn values_bytes_are_counted() {
+    use usermap::{Map, MapType, Spec};
+    for (map_type, key_size, helper) in
+        [(MapType::Array, 4, 2), (MapType::Hash, 4, 2), (MapType::Queue, 0, 87)]
+    {
+        for (value_size, least) in [(63, 600), (64, 600), (4096, 100), (100_000, 5)] {
+            for seen in [0, 1] {
+                let rounds = Engine::all().iter().map(|engine| {
+                    let map = Map::create(&Spec::new(map_type, key_size, value_size, 1000));
+                    let mut options = Options::new();
+                    let count = Arc::new(AtomicU64::new(0));
+                    let counter = count.clone();
+                    options.helper(77_777, move |_| counter.fetch_add(1, Relaxed));
+                    options.engine(*engine).budget(10_000).map("map", map.unwrap());
+                    let words = [
+                        (0xbf, 6, 1, 0, 0),    // r6 = r1
+                        (0xb7, 7, 0, 0, 0),    // r7 = 0
+                        (0x18, 1, 1, 0, 0),    // r1 = map
+                        (0, 0, 0, 0, 0),       //
+                        (0x05, 0, 0, seen, 0), // goto the next but `seen`
+                        (0xb7, 8, 0, 0, 0),    // r8 = 0
+                        (0x62, 10, 0, -4, 0),  // *(u32 *)(r10 - 4) = 0
+                        (0xbf, 2, 10, 0, 0),   // r2 = r10
+                        (0x07, 2, 0, 0, -4),   // r2 -= 4
+                        (0xbf, 3, 6, 0, 0),    // r3 = r6
+                        (0xb7, 4, 0, 0, 0),    // r4 = 0
+                        (0xbf, 8, 8, 0, 0),    // r8 = r8
+                        (0x85, 0, 0, 0, helper),
+                        (0x85, 0, 0, 0, 77_777),
+                        (0xbf, 7, 7, 0, 0),   // r7 = r7
+                        (0x05, 0, 0, -14, 0), // goto 2
+                    ];
+                    let words = match helper {
+                        87 => words.map(|word| match word {
+                            (0xbf, 2, 10, ..) => (0xbf, 2, 6, 0, 0), // r2 = r6
+                            (0x07, 2, ..) | (0xbf, 3, ..) => (0xb7, 3, 0, 0, 0), // r3 = 0
+                            other => other,
+                        }),
+                        _ => words,
+                    };
+                    let program = options.load(instructions(&words)).unwrap();
+                    let mut memory = vec![0; 100_000];
+                    let fault = program.run(&mut memory).unwrap_err();
+                    assert_eq!(kind(fault), FaultKind::Budget { limit: 10_000 });
+                    count.load(Relaxed)
+                });
+                let rounds: Vec<u64> = rounds.collect();
+                let same = rounds.iter().all(|count| *count == rounds[0]);
+                assert!(same && rounds[0] >= least, "{map_type:?}, {value_size}: {rounds:?}");
+                assert!(value_size < 64 || rounds[0] <= 10_000 * 64 / u64::from(value_size) + 1);
+            }
+        }
+    }
+}
+
 /// An atomic operation that faults is a store, whatever the machine makes it of.
 #[test]
 fn atomics_store() {

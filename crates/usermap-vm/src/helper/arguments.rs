@@ -8,6 +8,8 @@ use crate::sandbox::cage::Cage;
 /// What a helper gives: r0, or the program's end.
 pub(super) type Called = Result<u64, Stop>;
 
+/// Copying fewer takes nothing from the budget.
+pub(crate) const FEW_BYTES: usize = 64;
 /// The most bytes that a helper copies at once.
 pub(super) const MOST: u64 = 64 << 10;
 
@@ -114,6 +116,15 @@ pub(super) fn spend(run: &mut Run<'_>, steps: u64) -> Result<(), Stop> {
 /// Takes from the budget what copying so many bytes costs: nothing for a few.
 pub(super) fn spend_on_bytes(run: &mut Run<'_>, bytes: u64) -> Result<(), Stop> {
     spend(run, bytes >> 6)
+}
+
+/// Takes from the budget what copying a map's value costs: nothing for one of few bytes, where the
+/// budget is not even known.
+pub(super) fn spend_on_value(run: &mut Run<'_>, bytes: usize) -> Result<(), Stop> {
+    match bytes < FEW_BYTES {
+        true => Ok(()),
+        false => spend_on_bytes(run, bytes as u64),
+    }
 }
 
 /// A size given in a register, of which the kernel takes no more than `MOST` here.

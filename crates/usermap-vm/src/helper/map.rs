@@ -1,6 +1,6 @@
 //! Maps: look up, update, delete, push, pop, peek, walk.
 
-use super::arguments::{Called, errno, fail, outcome, spend, with_bytes};
+use super::arguments::{Called, errno, fail, outcome, spend, spend_on_value, with_bytes};
 use crate::run::{LoadedMap, Run, Stop, Storage, wrong};
 use crate::sandbox::cage::{SCRATCH, SCRATCH_BYTES};
 use usermap::{Program, Spec, ValuePointer};
@@ -70,6 +70,7 @@ pub(super) fn lookup_percpu(run: &mut Run<'_>, [map, key, cpu, ..]: [u64; 5]) ->
 /// `bpf_map_update_elem(map, key, value, flags)`
 pub(super) fn update(run: &mut Run<'_>, [map, key, value, flags, _]: [u64; 5]) -> Called {
     let map = open(run, "bpf_map_update_elem", map)?;
+    spend_on_value(run, map.value_size())?;
     update_one(run, &map, key, value, flags)
 }
 
@@ -98,6 +99,7 @@ pub(super) fn delete(run: &mut Run<'_>, [map, key, ..]: [u64; 5]) -> Called {
 /// `bpf_map_push_elem(map, value, flags)`
 pub(super) fn push(run: &mut Run<'_>, [map, value, flags, ..]: [u64; 5]) -> Called {
     let map = open(run, "bpf_map_push_elem", map)?;
+    spend_on_value(run, map.value_size())?;
     let size = map.value_size();
     with_bytes(run.memory, value, size, |value| outcome(map.program.push(value, flags)))
 }
@@ -105,12 +107,14 @@ pub(super) fn push(run: &mut Run<'_>, [map, value, flags, ..]: [u64; 5]) -> Call
 /// `bpf_map_pop_elem(map, value)`: an empty one zeroes the value and gives ENOENT.
 pub(super) fn pop(run: &mut Run<'_>, [map, value, ..]: [u64; 5]) -> Called {
     let map = open(run, "bpf_map_pop_elem", map)?;
+    spend_on_value(run, map.value_size())?;
     take(run, &map, value, |bytes| number(map.program.pop(bytes)))
 }
 
 /// `bpf_map_peek_elem(map, value)`
 pub(super) fn peek(run: &mut Run<'_>, [map, value, ..]: [u64; 5]) -> Called {
     let map = open(run, "bpf_map_peek_elem", map)?;
+    spend_on_value(run, map.value_size())?;
     take(run, &map, value, |bytes| number(map.program.peek(bytes)))
 }
 

@@ -23,7 +23,7 @@ mod text;
 mod time;
 mod xdp;
 
-pub(crate) use arguments::{outcome, with_bytes};
+pub(crate) use arguments::{FEW_BYTES, outcome, with_bytes};
 pub(crate) use control::release;
 pub(crate) use event::EventArray;
 pub use event::{Event, Events};

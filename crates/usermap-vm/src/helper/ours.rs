@@ -1,7 +1,7 @@
 //! Helpers that Linux lacks: increments, look up and delete, batches. `include/usermap_helpers.h`
 //! declares them.
 
-use super::arguments::{Called, errno, outcome, spend, with_bytes};
+use super::arguments::{Called, errno, outcome, spend, spend_on_value, with_bytes};
 use super::map::{Opened, number, open, take, update_one};
 use crate::run::{Run, Stop, wrong};
 
@@ -32,6 +32,7 @@ pub(super) fn inc_and_return(
 /// `bpf_map_lookup_and_delete_elem(map, key, value)`; a missing key zeroes the value.
 pub(super) fn lookup_and_delete(run: &mut Run<'_>, [map, key, value, ..]: [u64; 5]) -> Called {
     let map = open(run, "bpf_map_lookup_and_delete_elem", map)?;
+    spend_on_value(run, map.value_size())?;
     lookup_and_delete_one(run, &map, key, value)
 }
 
@@ -50,7 +51,8 @@ pub(super) fn lookup_batch(run: &mut Run<'_>, arguments: [u64; 5]) -> Called {
         return refuse(run, count, libc::EINVAL);
     }
     let (key_size, value_size) = (map.key_size() as u64, map.value_size() as u64);
-    each(run, count, |run, at| {
+    let cost = map.value_size();
+    each(run, count, cost, |run, at| {
         let key = keys.wrapping_add(at * key_size);
         with_bytes(run.memory, key, map.key_size(), |key| {
             take(run, &map, values.wrapping_add(at * value_size), |bytes| {
@@ -69,7 +71,8 @@ pub(super) fn update_batch(run: &mut Run<'_>, arguments: [u64; 5]) -> Called {
     let [map, keys, values, count, flags] = arguments;
     let map = keyed(run, "bpf_map_update_batch", map)?;
     let (key_size, value_size) = (map.key_size() as u64, map.value_size() as u64);
-    each(run, count, |run, at| {
+    let cost = map.value_size();
+    each(run, count, cost, |run, at| {
         let (key, value) = (at * key_size, at * value_size);
         update_one(run, &map, keys.wrapping_add(key), values.wrapping_add(value), flags)
     })
@@ -82,7 +85,7 @@ pub(super) fn delete_batch(run: &mut Run<'_>, [map, keys, count, flags, _]: [u64
         return refuse(run, count, libc::EINVAL);
     }
     let key_size = map.key_size();
-    each(run, count, |run, at| {
+    each(run, count, 0, |run, at| {
         let key = keys.wrapping_add(at * key_size as u64);
         with_bytes(run.memory, key, key_size, |key| outcome(map.program.delete(key)))
     })
@@ -104,13 +107,20 @@ fn refuse(run: &Run<'_>, count: u64, number: i32) -> Called {
 }
 
 /// Does `one` for each of `*count` entries until it fails, and sets `*count` to how many it was
-/// done for. Nothing is taken for them but from the budget: arrays too long end in a fault.
-fn each(run: &mut Run<'_>, count: u64, mut one: impl FnMut(&Run<'_>, u64) -> Called) -> Called {
+/// done for. Nothing is taken for them but from the budget, with each value's bytes: arrays too
+/// long end in a fault.
+fn each(
+    run: &mut Run<'_>,
+    count: u64,
+    bytes: usize,
+    mut one: impl FnMut(&Run<'_>, u64) -> Called,
+) -> Called {
     run.memory.check(count, 4, true)?;
     let entries = run.memory.load(count, 4)?;
     let (mut done, mut given) = (0, 0);
     while done < entries && given == 0 {
         spend(run, 1)?;
+        spend_on_value(run, bytes)?;
         given = one(run, done)?;
         done += u64::from(given == 0);
     }

@@ -3,6 +3,7 @@
 use super::compile;
 use super::facts::Fact;
 use super::translate::{LOWEST_FRAME, Translator, plain, signature, state};
+use crate::helper::FEW_BYTES;
 use crate::instruction::{Instruction, opcode};
 use crate::machine::NOT_THERE;
 use crate::run::{ArrayLayout, DELETE, LOOKUP, Storage, TAIL_CALL, Table, UPDATE, map_number};
@@ -18,21 +19,10 @@ use usermap::abi::helper as own;
 
 /// Helpers that take nothing from the budget and run nothing that does: those of maps' single
 /// elements, and those that only give a number. All others find the budget in the run.
-const FREE: [u32; 13] = [
-    LOOKUP,
-    UPDATE,
-    DELETE,
-    5,
-    7,
-    8,
-    87,
-    88,
-    89,
-    195,
-    own::MAP_INC,
-    own::MAP_INC_AND_RETURN,
-    own::MAP_LOOKUP_AND_DELETE_ELEM,
-];
+const FREE: [u32; 8] = [LOOKUP, DELETE, 5, 7, 8, 195, own::MAP_INC, own::MAP_INC_AND_RETURN];
+
+/// Helpers that copy a value, and take from the budget for that if it is not one of few bytes.
+const OF_VALUES: [u32; 5] = [UPDATE, 87, 88, 89, own::MAP_LOOKUP_AND_DELETE_ELEM];
 
 impl Translator<'_, '_> {
     /// A call of a function of the program, in the next frame.
@@ -76,7 +66,9 @@ impl Translator<'_, '_> {
         {
             return false;
         }
-        let counted = !FREE.contains(&id);
+        let free = FREE.contains(&id)
+            || OF_VALUES.contains(&id) && number.is_some_and(|map| self.has_few_bytes(map));
+        let counted = !free;
         if counted {
             self.store_budget();
         }
@@ -96,6 +88,12 @@ impl Translator<'_, '_> {
         false
     }
 
+    /// Whether copying a value of a map takes nothing from the budget.
+    fn has_few_bytes(&self, map: usize) -> bool {
+        let map = self.program.maps.get(map).map(|map| &map.storage);
+        matches!(map, Some(Storage::Map(map)) if (map.spec().value_size as usize) < FEW_BYTES)
+    }
+
     /// A call of a helper on a map that is known, if it is one that is done the short way.
     fn call_on_map(&mut self, id: u32, map: usize) -> bool {
         let there = self.program.maps.get(map).map(|map| &map.storage);
@@ -107,7 +105,7 @@ impl Translator<'_, '_> {
                 self.look_up(map);
                 return true;
             }
-            UPDATE => (native::update as *const (), 2..=4),
+            UPDATE if self.has_few_bytes(map) => (native::update as *const (), 2..=4),
             DELETE => (native::delete as *const (), 2..=2),
             _ => return false,
         };
