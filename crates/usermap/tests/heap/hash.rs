@@ -178,8 +178,8 @@ fn ranges(map: &Map, model: &mut Model, keys: &[Vec<u8>]) {
     let kept = map.retain(|key, _| key.iter().fold(0, |sum, byte| sum ^ byte) & 1 == 0);
     assert_eq!(kept.unwrap(), (before - model.len()) as u64);
 
-    let next = map.delete_range(first, first).unwrap();
-    assert_eq!(next == 1, model.remove(first).is_some());
+    let gone = map.delete_range(first, first).unwrap();
+    assert_eq!(gone == 1, model.remove(first).is_some());
     let some: Vec<u8> = model.keys().take(3).flatten().copied().collect();
     let count = model.len().min(3);
     let batch = map.delete_batch(&some, 0);
