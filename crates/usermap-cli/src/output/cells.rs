@@ -160,11 +160,12 @@ fn whole(
 }
 
 fn is_number(typed: &Typed, id: u32) -> bool {
-    match typed.btf.resolved(id) {
-        Kind::Int(int) => matches!(int.encoding, Encoding::Signed | Encoding::Unsigned),
-        Kind::Variable { type_id, .. } => is_number(typed, *type_id),
-        _ => false,
-    }
+    let kind = match typed.btf.resolved(id) {
+        // Not a variable's variable and so on: damaged types go round in a circle.
+        Kind::Variable { type_id, .. } => typed.btf.resolved(*type_id),
+        kind => kind,
+    };
+    matches!(kind, Kind::Int(int) if matches!(int.encoding, Encoding::Signed | Encoding::Unsigned))
 }
 
 /// A column for each member of a struct, or variable of a section.

@@ -112,7 +112,12 @@ impl<W: Write> Writer<'_, W> {
                 let types = variables.iter().map(|variable| variable.type_id);
                 self.section(btf.name(btf.resolve(id)), types, values)
             }
-            (_, Kind::Variable { type_id, .. }) => self.value(*type_id, value),
+            // Not a variable's variable and so on: damaged types go round in a circle.
+            (_, Kind::Variable { type_id, .. })
+                if !matches!(btf.resolved(*type_id), Kind::Variable { .. }) =>
+            {
+                self.value(*type_id, value)
+            }
             (Value::Struct(values), kind) => {
                 let members = match kind {
                     Kind::Struct(composite) | Kind::Union(composite) => &composite.members[..],
@@ -238,6 +243,40 @@ mod tests {
         (btf.bytes().to_vec(), value)
     }
 
+    /// A key or value in JSON, and the columns of a table.
+    fn shown(btf: Btf, id: u32, bytes: &[u8]) -> (String, usize) {
+        let typed = Rc::new(Typed { btf, key: Some(id), value: id });
+        let mut json = Json::new(Vec::new(), false);
+        let values = std::iter::once((0, bytes));
+        typed.entry(&mut json, bytes, values, true, false).unwrap();
+        json.finish().unwrap();
+        let cells = Cells::new(None, bytes.len(), "value", Some((typed, id))).unwrap();
+        let columns = cells.columns("VALUE").len();
+        assert_eq!(cells.show(bytes).len(), columns);
+        cells.add(bytes, &mut Vec::new());
+        (String::from_utf8(json.writer().clone()).unwrap(), columns)
+    }
+
+    /// A struct whose member is a variable that is its own type.
+    #[test]
+    fn variables_in_a_circle() {
+        const STRUCT: u32 = 4 << 24 | 1;
+        const VARIABLE: u32 = 14 << 24;
+        let types = [[1, STRUCT, 4, 3, 2, 0, 3, VARIABLE, 2, 1]].concat();
+        let strings = b"\0s\0v\0";
+        let length = types.len() as u32 * 4;
+        let header = [24, 0, length, length, strings.len() as u32];
+        let mut blob = vec![0x9f, 0xeb, 1, 0];
+        blob.extend(header.iter().chain(&types).flat_map(|word| word.to_le_bytes()));
+        blob.extend(strings);
+        let btf = Btf::parse(&blob).unwrap();
+        for id in [1, 2] {
+            let (json, columns) = shown(btf.clone(), id, &[1, 2, 3, 4]);
+            assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok(), "{json}");
+            assert_eq!(columns, 1);
+        }
+    }
+
     proptest! {
         /// Types may be anything that another process wrote: what is shown is JSON.
         #[test]
@@ -253,18 +292,9 @@ mod tests {
             }
             let Ok(btf) = Btf::parse(&blob) else { return Ok(()) };
             for id in [value, u32::from(other)] {
-                let typed = Rc::new(Typed { btf: btf.clone(), key: Some(id), value: id });
-                let mut json = Json::new(Vec::new(), false);
-                let values = std::iter::once((0, &bytes[..]));
-                typed.entry(&mut json, &bytes, values, true, false).unwrap();
-                json.finish().unwrap();
-                let text = String::from_utf8(json.writer().clone()).unwrap();
+                let (text, _) = shown(btf.clone(), id, &bytes);
                 prop_assert!(text.len() < 1 << 20);
                 prop_assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{}", text);
-                let cells = Cells::new(None, bytes.len(), "value", Some((typed, id))).unwrap();
-                let columns = cells.columns("VALUE").len();
-                prop_assert_eq!(cells.show(&bytes).len(), columns);
-                cells.add(&bytes, &mut Vec::new());
             }
         }
     }
