@@ -71,11 +71,16 @@ fn says_what_is_wrong() {
 
     let lonely = fixture.0.join("usermap");
     fs::copy(env!("CARGO_BIN_EXE_usermap"), &lonely).unwrap();
+    let elsewhere = Fixture::new("wrap-elsewhere");
     fs::remove_file(fixture.0.join("libusermap.so")).unwrap();
-    let output = Command::new(&lonely).args(["wrap", "true"]).env_remove("USERMAP_LIB").output();
-    let text = said(&output.unwrap());
+    let mut command = Command::new(&lonely);
+    // Cargo's own would lead to the library that it has built.
+    command.args(["wrap", "true"]).env_remove("USERMAP_LIB").env_remove("LD_LIBRARY_PATH");
+    let text = said(&command.output().unwrap());
     assert!(text.contains("libusermap.so is not in "), "{text}");
     assert!(text.contains("USERMAP_LIB can say where it is"), "{text}");
+    let found = command.env("LD_LIBRARY_PATH", format!("/nowhere:{}", elsewhere.0.display()));
+    assert!(found.status().unwrap().success());
 }
 
 #[test]
