@@ -24,9 +24,12 @@ impl Map {
         if flags == 0
             && self.access.reads()
             && let Some(hash) = self.hash_of(key.len(), value.len())
-            && hash.get_sized(key, value) == Some(true)
+            && let Some(found) = hash.get_sized(key, value)
         {
-            return Ok(());
+            return match found {
+                true => Ok(()),
+                false => Err(self.error("lookup", Reason::NotFound)),
+            };
         }
         self.try_lookup(key, value, flags).map_err(|reason| self.error("lookup", reason))
     }
