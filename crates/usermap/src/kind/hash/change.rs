@@ -52,7 +52,7 @@ impl<'r> Hash<'r> {
         presence: Presence,
     ) -> Result<(), Reason> {
         let hash = self.geometry.hash(key);
-        match self.find_and_lock(writer, hash, key, self.geometry.key_stride) {
+        match self.find_and_lock(writer, hash, key) {
             Some((locked, found)) => self.update_locked(locked, found, hash, key, value, presence),
             None => self.update_slowly(writer, hash, key, value, presence),
         }
@@ -156,7 +156,7 @@ impl<'r> Hash<'r> {
         take: impl FnOnce(&Hash<'r>, Slot),
     ) -> Result<(), Reason> {
         let hash = self.geometry.hash(key);
-        match self.find_and_lock(writer, hash, key, self.geometry.key_stride) {
+        match self.find_and_lock(writer, hash, key) {
             Some((locked, Found::Place(place))) => {
                 take(self, self.slot_of_place(hash.bucket, place));
                 self.delete_place(locked, place);
@@ -265,7 +265,7 @@ impl<'r> Hash<'r> {
         presence: Presence,
     ) -> Result<u64, Reason> {
         let hash = self.geometry.hash(key);
-        match self.find_and_lock(writer, hash, key, self.geometry.key_stride) {
+        match self.find_and_lock(writer, hash, key) {
             Some((locked, Found::Place(place))) if presence != Presence::Absent => {
                 let slot = self.slot_of_place(hash.bucket, place);
                 let word = &self.value(slot, cpu.unwrap_or(0))[0];

@@ -36,14 +36,13 @@ impl<'r> Hash<'r> {
         writer: Writer<'w>,
         hash: hashing::Hash,
         key: &[u8],
-        stride: usize,
     ) -> Option<(Locked<'w>, Found)>
     where
         'r: 'w,
     {
         let head = self.head(hash.bucket);
         let word = head[0].load(Acquire);
-        let found = match self.find_place(head, hash, key, stride, word) {
+        let found = match self.find_place(head, hash, key, word) {
             Some(place) => Found::Place(place),
             None if next_in_head(head[3].load(Acquire)) == 0 => Found::Nowhere,
             None => return None,
@@ -99,7 +98,7 @@ impl<'r> Hash<'r> {
         };
         fence(Release);
         let locked = Locked { writer, intent, head, word, bucket: hash.bucket };
-        if let Some(place) = self.find_place(head, hash, key, self.geometry.key_stride, word) {
+        if let Some(place) = self.find_place(head, hash, key, word) {
             return Ok((locked, Found::Place(place)));
         }
         match self.find_node(hash, key) {

@@ -4,7 +4,6 @@ use super::bucket::{Head, LINKED, OCCUPIED, STATE, matching, next_in_head, tag_i
 use super::{Hash, Slot, hashing};
 use crate::error::Reason;
 use crate::kind::redo::seen;
-use crate::mem::bytes;
 use crate::mem::owner::PAYLOAD;
 use crate::mem::sync::{AtomicU64, Ordering::*, acquire, fence};
 
@@ -25,7 +24,7 @@ impl<'r> Hash<'r> {
         key: &[u8],
         word: u64,
     ) -> Result<Option<Slot>, Reason> {
-        if let Some(place) = self.find_place(head, hash, key, self.geometry.key_stride, word) {
+        if let Some(place) = self.find_place(head, hash, key, word) {
             return Ok(Some(self.slot_of_place(hash.bucket, place)));
         }
         if next_in_head(acquire(&head[3])) == 0 {
@@ -34,23 +33,19 @@ impl<'r> Hash<'r> {
         self.find_node(hash, key)
     }
 
-    /// Which place of a bucket has a key. The words from one key to the next are given, so that
-    /// those that are known when compiling make straight code.
+    /// Which place of a bucket has a key.
     #[inline(always)]
     pub(super) fn find_place(
         &self,
         head: &Head,
         hash: hashing::Hash,
         key: &[u8],
-        stride: usize,
         word: u64,
     ) -> Option<u32> {
         let mut places = matching(head, hash.whole, word);
         while places != 0 {
             let place = places.trailing_zeros();
-            let start =
-                self.geometry.keys + self.slot_of_place(hash.bucket, place) as usize * stride;
-            if bytes::equal(&self.words[start..start + bytes::words(key.len())], key) {
+            if self.has_key(self.slot_of_place(hash.bucket, place), key) {
                 return Some(place);
             }
             places &= places - 1;
