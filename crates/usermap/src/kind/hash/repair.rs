@@ -5,7 +5,7 @@ use super::Hash;
 use super::bucket::{FREE, REMOVED, STATE, next_in_node};
 use crate::error::Reason;
 use crate::kind::redo::{REDO, TARGET, changed};
-use crate::mem::owner::{self, Operation, PAYLOAD, Repair, Writer, holder};
+use crate::mem::owner::{self, Intent, Operation, PAYLOAD, Repair, Writer, holder};
 use crate::mem::sync::Ordering::*;
 
 impl Repair for Hash<'_> {
@@ -18,7 +18,9 @@ impl Repair for Hash<'_> {
             dead.end(intent);
             return Err(Reason::Corrupt("an intent for an impossible bucket"));
         }
-        let lock = &self.head(intent.lock())[0];
+        // What is read again may be another one by then.
+        let bucket = intent.lock();
+        let lock = &self.head(bucket)[0];
         let word = lock.load(Acquire);
         let [created, removed] = self.nodes_of(dead);
         if holder(word) != dead.number {
@@ -32,9 +34,9 @@ impl Repair for Hash<'_> {
         } else {
             // Readers may be on a node that was unlinked: a new version before it is marked.
             lock.store(word & !PAYLOAD | changed(word), Release);
-            self.settle_count(dead, created, removed)?;
-            self.mark_unlinked(dead, created, false)?;
-            self.mark_unlinked(dead, removed, true)?;
+            self.settle_count(dead, intent, created, removed)?;
+            self.mark_unlinked(dead, bucket, created, false)?;
+            self.mark_unlinked(dead, bucket, removed, true)?;
             dead.intend(dead.intent().becoming(Operation::Locked));
             lock.store(changed(changed(word)), Release);
         }
@@ -63,8 +65,14 @@ impl Hash<'_> {
     }
 
     /// Brings the count in line with what the dead owner of a lock committed.
-    fn settle_count(&self, dead: Writer<'_>, created: u32, removed: u32) -> Result<(), Reason> {
-        let (count, intent) = (self.count(), dead.intent());
+    fn settle_count(
+        &self,
+        dead: Writer<'_>,
+        intent: Intent,
+        created: u32,
+        removed: u32,
+    ) -> Result<(), Reason> {
+        let count = self.count();
         match intent.operation() {
             // A place is committed by the store that releases the lock, so it was not.
             Operation::Insert
@@ -91,8 +99,14 @@ impl Hash<'_> {
     /// Marks a node that the dead owner took or gave up as its to free, if no chain leads to it.
     /// A node that it gave up is its own whoever made it; one that it had found free and named,
     /// but not taken, may be another's by now.
-    fn mark_unlinked(&self, dead: Writer<'_>, node: u32, given_up: bool) -> Result<(), Reason> {
-        if node == 0 || self.is_linked(dead.intent().lock(), node)? {
+    fn mark_unlinked(
+        &self,
+        dead: Writer<'_>,
+        bucket: u32,
+        node: u32,
+        given_up: bool,
+    ) -> Result<(), Reason> {
+        if node == 0 || self.is_linked(bucket, node)? {
             return Ok(());
         }
         let word = self.node(node)?;
