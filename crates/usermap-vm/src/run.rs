@@ -162,8 +162,6 @@ pub(crate) struct State {
     pub(crate) tail_called: u64,
     /// The address of an atomic access that is not aligned.
     pub(crate) address: u64,
-    /// r5 of a function that is called.
-    pub(crate) fifth: u64,
     /// What the budget is when a run begins.
     pub(crate) full: i64,
     /// Not 0 once a helper was called that may have changed more of the run than the budget.
@@ -239,7 +237,6 @@ impl<'r> Run<'r> {
             stopped: 0,
             tail_called: 0,
             address: 0,
-            fifth: 0,
             full: i64::try_from(vm.budget).unwrap_or(i64::MAX),
             used: 0,
         };

@@ -1,8 +1,8 @@
 //! Calls: of functions of the program, and of helpers, of which array lookups are made in place.
 
 use super::compile;
-use super::facts::Fact;
-use super::translate::{LOWEST_FRAME, Translator, plain, signature, state};
+use super::facts::{Element, Fact};
+use super::translate::{LOWEST_FRAME, Translator, plain, signature};
 use crate::helper::FEW_BYTES;
 use crate::instruction::{Instruction, opcode};
 use crate::machine::NOT_THERE;
@@ -44,10 +44,8 @@ impl Translator<'_, '_> {
             colocated: true,
             patchable: false,
         });
-        let mut arguments = vec![self.run, frame];
-        arguments.extend((1..=4).map(|register| self.get(register)));
-        let fifth = self.get(5);
-        self.builder.ins().store(state(), fifth, self.run, offsets::FIFTH);
+        let mut arguments = vec![self.run, frame, self.base];
+        arguments.extend((1..=5).map(|register| self.get(register)));
         let call = self.builder.ins().call(callee, &arguments);
         let value = self.builder.inst_results(call)[0];
         self.set(0, value);
@@ -170,14 +168,12 @@ impl Translator<'_, '_> {
     fn look_up(&mut self, map: usize) {
         let maps = self.program.maps;
         let value = match maps.get(map).and_then(|map| map.table.as_ref()) {
-            Some(Table::Array(layout)) => Some(self.look_up_in_array(*layout)),
+            Some(Table::Array(layout)) => return self.look_up_in_array(*layout),
             Some(Table::Hash(table)) => self.look_up_in_hash(map, table),
             None => None,
         };
         let value = value.unwrap_or_else(|| self.call_look_up(map));
-        // Maps are within the cage, so that nothing is to be masked.
-        let located = Some(self.builder.ins().iadd(self.base, value));
-        self.set_with(0, value, Fact { located, found: true, ..Fact::default() });
+        self.set_with(0, value, Fact { found: true, ..Fact::default() });
     }
 
     /// The same by a call.
@@ -193,7 +189,7 @@ impl Translator<'_, '_> {
     }
 
     /// `bpf_map_lookup_elem` of an array, as the kernel's JIT has it too.
-    fn look_up_in_array(&mut self, layout: ArrayLayout) -> Value {
+    fn look_up_in_array(&mut self, layout: ArrayLayout) {
         let mut most = None;
         let index = match self.facts.of(2).frame {
             Some(offset) if (-(FRAME as i32)..=-4).contains(&offset) => {
@@ -213,12 +209,14 @@ impl Translator<'_, '_> {
             let plane = self.times(cpu, layout.plane as usize);
             address = self.builder.ins().iadd(address, plane);
         }
+        let found = Fact { found: true, ..Fact::default() };
         if most.is_some_and(|most| most < layout.max_entries.into()) {
-            return address;
+            return self.set_with(0, address, Fact { there: true, ..found });
         }
-        let limit = self.builder.ins().iconst(I64, i64::from(layout.max_entries));
-        let inside = self.builder.ins().icmp(IntCC::UnsignedLessThan, index, limit);
+        let element = Element { index, entries: layout.max_entries, address };
+        let inside = self.is_inside(element, true);
         let null = self.builder.ins().iconst(I64, 0);
-        self.builder.ins().select(inside, address, null)
+        let value = self.builder.ins().select(inside, address, null);
+        self.set_with(0, value, Fact { element: Some(element), ..found });
     }
 }

@@ -19,6 +19,20 @@ pub(super) struct Fact {
     pub(super) located: Option<Value>,
     /// It is what a lookup gave: the address of a map's value, a multiple of 8; or NULL.
     pub(super) found: bool,
+    /// It is not NULL.
+    pub(super) there: bool,
+    /// What of an array that was.
+    pub(super) element: Option<Element>,
+}
+
+/// An element of an array, if there is one at its index.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Element {
+    pub(super) index: Value,
+    /// How many the array has.
+    pub(super) entries: u32,
+    /// Where it is if it is there.
+    pub(super) address: Value,
 }
 
 /// Bytes of the frame that were written, and what with: the lowest one's distance from r10, how
@@ -55,6 +69,14 @@ impl Facts {
     pub(super) fn set(&mut self, register: u8, fact: Fact) {
         if let Some(place) = self.registers.get_mut(usize::from(register)) {
             *place = fact;
+        }
+    }
+
+    /// Notes that an element that a register has is there, in all registers.
+    pub(super) fn note_there(&mut self, register: u8) {
+        let element = self.of(register).element;
+        for fact in self.registers.iter_mut().filter(|_| element.is_some()) {
+            fact.there |= fact.element == element;
         }
     }
 

@@ -108,7 +108,11 @@ impl Translator<'_, '_> {
         if self.somewhere_in_frame(fact, instruction) {
             return (self.builder.ins().iadd(self.base, address), offset);
         }
-        let at = self.mask(address);
+        let at = match fact.found {
+            // Maps are within the cage, so that nothing is to be masked.
+            true => self.builder.ins().iadd(self.base, address),
+            false => self.mask(address),
+        };
         self.facts.set(register, Fact { located: Some(at), ..fact });
         (at, offset)
     }

@@ -1,6 +1,6 @@
 //! The JIT: a program's functions as machine code, by way of Cranelift.
 //!
-//! Every function becomes one of (run, frame, r1 to r4) that gives r0; r5 is in the run. Registers are variables.
+//! Every function becomes one of (run, frame, base, r1 to r5) that gives r0. Registers are variables.
 //! An access to memory is at `base + (address & mask)`, where what a program has not got is not
 //! mapped; faults and traps come back as errors with the instruction's number (`sandbox::native`).
 //! Cranelift does not optimise here: with that it merges loads that a program means to be two, and
@@ -16,6 +16,8 @@ mod compute;
 mod facts;
 #[cfg(target_arch = "x86_64")]
 mod hash;
+#[cfg(target_arch = "x86_64")]
+mod jump;
 #[cfg(target_arch = "x86_64")]
 mod memory;
 #[cfg(target_arch = "x86_64")]

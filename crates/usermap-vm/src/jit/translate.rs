@@ -9,7 +9,7 @@ use crate::run::{LoadedMap, function_handle, map_handle};
 use crate::sandbox::cage::STACK_TOP;
 use crate::sandbox::native::offsets;
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::types::{I32, I64};
+use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{
     AbiParam, Block, Function, InstBuilder, MemFlagsData, Signature, SourceLoc, UserFuncName, Value,
 };
@@ -32,9 +32,6 @@ pub(super) struct Program<'p> {
 /// time to translate; a function with more of them goes the rest by a call.
 const MOST_HASHES: u32 = 8;
 
-/// With more jumps back than this in a function, none of them is looked at closely.
-const MOST_LOOPS: usize = 1000;
-
 /// A function in the middle of its translation.
 pub(super) struct Translator<'t, 'p> {
     pub(super) program: &'t Program<'p>,
@@ -43,15 +40,15 @@ pub(super) struct Translator<'t, 'p> {
     pub(super) blocks: Vec<Option<Block>>,
     /// Where jumps back to an instruction lead to, by that instruction: the budget is asked there,
     /// before they get to its block.
-    landings: Vec<Option<Block>>,
+    pub(super) landings: Vec<Option<Block>>,
     /// r0 to r9.
     pub(super) registers: [Variable; 10],
     /// Instructions left, where a block is led to from several places.
-    budget: Variable,
+    pub(super) budget: Variable,
     /// How often the function still gets past a `may_goto`.
-    may_go: Variable,
+    pub(super) may_go: Variable,
     /// What was left some instructions ago, and how many since.
-    left: (Value, i64),
+    pub(super) left: (Value, i64),
     pub(super) run: Value,
     /// r10.
     pub(super) frame: Value,
@@ -61,11 +58,11 @@ pub(super) struct Translator<'t, 'p> {
     /// What is known at the instruction that is being translated.
     pub(super) facts: Facts,
     /// Jumps back: where they lead to, and where they are.
-    loops: Vec<(usize, usize)>,
+    pub(super) loops: Vec<(usize, usize)>,
     /// How often blocks are led to, by the function's instructions.
-    entries: Vec<u32>,
+    pub(super) entries: Vec<u32>,
     /// What is known at the start of a block that is led to from one place, once that is translated.
-    facts_at: Vec<Option<(Facts, (Value, i64))>>,
+    pub(super) facts_at: Vec<Option<(Facts, (Value, i64))>>,
     /// Lookups in hashes that may still be made in place.
     pub(super) hashes: u32,
     /// The instruction that is being translated.
@@ -82,11 +79,11 @@ pub(super) fn state() -> MemFlagsData {
     MemFlagsData::trusted()
 }
 
-/// The signature of every function: (run, frame, r1 to r4), and r0. All of them fit into registers;
-/// r5 is in the run's state.
+/// The signature of every function: (run, frame, base, r1 to r5), and r0. The last two are on the
+/// host's stack, where they cost nothing unless they are used.
 pub(super) fn signature() -> Signature {
     let mut signature = Signature::new(CallConv::SystemV);
-    signature.params.extend([AbiParam::new(I64); 6]);
+    signature.params.extend([AbiParam::new(I64); 8]);
     signature.returns.push(AbiParam::new(I64));
     signature
 }
@@ -106,14 +103,12 @@ pub(super) fn function(
     builder.append_block_params_for_function_params(entry);
     builder.switch_to_block(entry);
     let parameters = builder.block_params(entry).to_vec();
-    let (run, frame) = (parameters[0], parameters[1]);
+    let [run, frame, base] = [0, 1, 2].map(|index| parameters[index]);
     let registers: [Variable; 10] = std::array::from_fn(|_| builder.declare_var(I64));
     let zero = builder.ins().iconst(I64, 0);
-    let fifth = builder.ins().load(I64, state(), run, offsets::FIFTH);
     for (register, variable) in registers.iter().enumerate() {
         let given = match register {
-            1..=4 => parameters[register + 1],
-            5 => fifth,
+            1..=5 => parameters[register + 2],
             _ => zero,
         };
         builder.def_var(*variable, given);
@@ -121,7 +116,6 @@ pub(super) fn function(
     let [budget, may_go] = std::array::from_fn(|_| builder.declare_var(I64));
     let times = builder.ins().iconst(I64, MAY_GOTO as i64);
     builder.def_var(may_go, times);
-    let base = builder.ins().load(I64, state(), run, offsets::BASE);
     let left = builder.ins().load(I64, state(), run, offsets::BUDGET);
     let stack = builder.ins().iadd(base, frame);
     let function = program.code.range(number);
@@ -238,12 +232,17 @@ impl Translator<'_, '_> {
     /// Notes what is known at the start of a block that follows, if it is only led to from here.
     pub(super) fn lead_to(&mut self, at: usize) {
         let index = at.wrapping_sub(self.function.start);
-        if at > self.at && self.entries.get(index) == Some(&1) {
+        if self.is_only_way_to(at) {
             self.facts_at[index] = Some((self.facts.clone(), self.left));
         } else {
             let left = self.left();
             self.builder.def_var(self.budget, left);
         }
+    }
+
+    /// Whether the block of an instruction that follows is only led to from here.
+    pub(super) fn is_only_way_to(&self, at: usize) -> bool {
+        at > self.at && self.entries.get(at.wrapping_sub(self.function.start)) == Some(&1)
     }
 
     /// Goes on in a block, and takes its instructions off the budget.
@@ -255,10 +254,16 @@ impl Translator<'_, '_> {
             None => (Facts::default(), (self.builder.use_var(self.budget), 0)),
         };
         self.left.1 += i64::from(self.program.costs[self.at]);
+        for register in 0..self.registers.len() as u8 {
+            let fact = self.facts.of(register);
+            if let Some(element) = fact.element.filter(|_| fact.there) {
+                self.set_with(register, element.address, Fact { element: None, ..fact });
+            }
+        }
     }
 
     /// What is left of the budget.
-    fn left(&mut self) -> Value {
+    pub(super) fn left(&mut self) -> Value {
         match self.left {
             (left, 0) => left,
             (left, spent) => {
@@ -270,7 +275,7 @@ impl Translator<'_, '_> {
 
     /// Traps if the budget has not that many instructions left. A function's start asks so for its
     /// first block, which jumps back may lead to as well, after they have asked themselves.
-    fn check_budget_for(&mut self, count: u32) {
+    pub(super) fn check_budget_for(&mut self, count: u32) {
         let left = self.left();
         let count = i64::from(count);
         let spent = self.builder.ins().icmp_imm_s(IntCC::SignedLessThan, left, count);
@@ -337,142 +342,6 @@ impl Translator<'_, '_> {
             _ => u64::from(high) << 32 | u64::from(low),
         };
         self.set_known(instruction.dst, value);
-    }
-
-    /// A jump, a call or an exit.
-    fn jump(&mut self, instruction: Instruction) -> bool {
-        let operation = instruction.opcode & opcode::OPERATION;
-        match operation {
-            opcode::CALL if instruction.src == pseudo::CALL => self.call_local(instruction),
-            opcode::CALL => return self.call_helper(instruction.imm as u32),
-            opcode::EXIT => {
-                let value = self.get(0);
-                self.leave(value);
-            }
-            _ => {
-                let distance = instruction.jump().unwrap_or_default();
-                let target = (self.at as i64 + 1 + distance) as usize;
-                let condition = match operation {
-                    opcode::JA => None,
-                    opcode::JCOND => Some(self.may_go()),
-                    _ => Some(self.condition(instruction)),
-                };
-                self.jump_to(target, condition);
-            }
-        }
-        true
-    }
-
-    /// Jumps to an instruction, if a condition holds.
-    fn jump_to(&mut self, target: usize, condition: Option<Value>) {
-        let landing = self.landings.get(target.wrapping_sub(self.function.start));
-        let landing = landing.copied().flatten();
-        let to = match landing.filter(|_| target <= self.at) {
-            Some(landing) => landing,
-            None => self.block(target),
-        };
-        if target <= self.at && landing.is_none() {
-            self.check_budget(target, condition);
-        }
-        let Some(condition) = condition else {
-            self.lead_to(target);
-            self.builder.ins().jump(to, &[]);
-            return;
-        };
-        let next = self.block(self.at + 1);
-        if !self.leaves_a_loop(target) {
-            self.lead_to(target);
-            self.lead_to(self.at + 1);
-            self.builder.ins().brif(condition, to, &[], next, &[]);
-            return;
-        }
-        // What is to be done on the way out of a loop is kept out of the loop.
-        let out = self.builder.create_block();
-        self.builder.set_cold_block(out);
-        self.lead_to(self.at + 1);
-        self.builder.ins().brif(condition, out, &[], next, &[]);
-        self.builder.switch_to_block(out);
-        self.lead_to(target);
-        self.builder.ins().jump(to, &[]);
-    }
-
-    /// Whether a jump from here leads forwards past a jump back over it.
-    fn leaves_a_loop(&self, target: usize) -> bool {
-        let few = self.loops.len() <= MOST_LOOPS;
-        few && self.loops.iter().any(|(top, end)| (*top..*end).contains(&self.at) && target > *end)
-    }
-
-    /// Traps if the budget is spent and a jump back is taken. The budget is asked first, so that
-    /// the jump itself is the loop's only other branch. The fault is of where the jump leads to.
-    fn check_budget(&mut self, target: usize, condition: Option<Value>) {
-        let left = self.left();
-        self.left = (left, 0);
-        self.builder.set_srcloc(SourceLoc::new(target as u32));
-        let spent = self.builder.ins().icmp_imm_s(IntCC::SignedLessThan, left, 0);
-        if let Some(condition) = condition {
-            let (poor, rich) = (self.builder.create_block(), self.builder.create_block());
-            self.builder.set_cold_block(poor);
-            self.builder.ins().brif(spent, poor, &[], rich, &[]);
-            self.builder.switch_to_block(poor);
-            self.builder.ins().trapnz(condition, compile::BUDGET);
-            self.builder.ins().jump(rich, &[]);
-            self.builder.switch_to_block(rich);
-        } else {
-            self.builder.ins().trapnz(spent, compile::BUDGET);
-        }
-        self.builder.set_srcloc(SourceLoc::new(self.at as u32));
-    }
-
-    /// Where jumps back to an instruction land, if they do not ask themselves: traps if the budget is spent.
-    fn land(&mut self, block: Block) {
-        let Some(landing) = self.landings[self.at - self.function.start] else { return };
-        self.builder.switch_to_block(landing);
-        self.left = (self.builder.use_var(self.budget), 0);
-        self.check_budget_for(0);
-        self.builder.ins().jump(block, &[]);
-    }
-
-    /// Whether a `may_goto` jumps: when the function has met enough of them. Else it is one more.
-    fn may_go(&mut self) -> Value {
-        let left = self.builder.use_var(self.may_go);
-        let more = self.builder.ins().icmp_imm_s(IntCC::NotEqual, left, 0);
-        let one = self.builder.ins().uextend(I64, more);
-        let less = self.builder.ins().isub(left, one);
-        self.builder.def_var(self.may_go, less);
-        self.builder.ins().icmp_imm_s(IntCC::Equal, left, 0)
-    }
-
-    /// Whether a conditional jump is taken.
-    fn condition(&mut self, instruction: Instruction) -> Value {
-        let narrow = instruction.class() == opcode::JMP32;
-        let left = self.get(instruction.dst);
-        let right = match instruction.opcode & opcode::X {
-            // Cranelift's constants are zero-extended.
-            0 if narrow => self.builder.ins().iconst(I32, i64::from(instruction.imm as u32)),
-            0 => self.builder.ins().iconst(I64, i64::from(instruction.imm)),
-            _ => {
-                let right = self.get(instruction.src);
-                if narrow { self.builder.ins().ireduce(I32, right) } else { right }
-            }
-        };
-        let left = if narrow { self.builder.ins().ireduce(I32, left) } else { left };
-        let comparison = match instruction.opcode & opcode::OPERATION {
-            opcode::JEQ => IntCC::Equal,
-            opcode::JGT => IntCC::UnsignedGreaterThan,
-            opcode::JGE => IntCC::UnsignedGreaterThanOrEqual,
-            opcode::JSGT => IntCC::SignedGreaterThan,
-            opcode::JSGE => IntCC::SignedGreaterThanOrEqual,
-            opcode::JLT => IntCC::UnsignedLessThan,
-            opcode::JLE => IntCC::UnsignedLessThanOrEqual,
-            opcode::JSLT => IntCC::SignedLessThan,
-            opcode::JSLE => IntCC::SignedLessThanOrEqual,
-            opcode::JSET => {
-                let both = self.builder.ins().band(left, right);
-                return self.builder.ins().icmp_imm_s(IntCC::NotEqual, both, 0);
-            }
-            _ => IntCC::NotEqual,
-        };
-        self.builder.ins().icmp(comparison, left, right)
     }
 
     /// Returns from the function.

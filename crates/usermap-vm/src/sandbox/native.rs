@@ -90,9 +90,9 @@ thread_local! {
 }
 
 unsafe extern "sysv64" {
-    /// Calls `code(run, frame, arguments...)`, with the last argument in the run, so many times, at least once, each time with a run
-    /// that has not begun; gives what the last call returns, or anything if it was left by way of
-    /// `usermap_vm_leave`.
+    /// Calls `code(run, frame, base, arguments...)` so many times, at least once, each time with a
+    /// run that has not begun; gives what the last call returns, or anything if it was left by way
+    /// of `usermap_vm_leave`.
     fn usermap_vm_enter(
         anchor: *mut c_void,
         code: *const u8,
@@ -106,8 +106,9 @@ unsafe extern "sysv64" {
 }
 
 // All registers that a function must keep are saved first; the stack pointer after that is what
-// the anchor gets, and 8 bytes below it are at a multiple of 16. Between two calls only the budget
-// is to be filled up, unless a helper has changed more.
+// the anchor gets, and 8 bytes below it are at a multiple of 16. The last two arguments are put on
+// the stack once: no call changes them. Between two calls only the budget is to be filled up, unless
+// a helper has changed more.
 std::arch::global_asm!(
     ".pushsection .text.usermap_vm_enter,\"ax\",@progbits",
     ".globl usermap_vm_enter",
@@ -123,6 +124,8 @@ std::arch::global_asm!(
     "push r15",
     "mov [rdi], rsp",
     "sub rsp, 8",
+    "push qword ptr [r8 + 32]",
+    "push qword ptr [r8 + 24]",
     "mov rbx, rsi",
     "mov r12, rdx",
     "mov r13, rcx",
@@ -135,14 +138,12 @@ std::arch::global_asm!(
     "mov rax, [r12 + {full}]",
     "mov [r12 + {budget}], rax",
     "3:",
-    "mov rax, [r14 + 32]",
-    "mov [r12 + {fifth}], rax",
     "mov rdi, r12",
     "mov rsi, r13",
-    "mov rdx, [r14]",
-    "mov rcx, [r14 + 8]",
-    "mov r8, [r14 + 16]",
-    "mov r9, [r14 + 24]",
+    "mov rdx, [r12 + {base}]",
+    "mov rcx, [r14]",
+    "mov r8, [r14 + 8]",
+    "mov r9, [r14 + 16]",
     "call rbx",
     "dec r15",
     "jg 2b",
@@ -152,7 +153,7 @@ std::arch::global_asm!(
     "call {again}",
     "jmp 3b",
     "5:",
-    "add rsp, 8",
+    "add rsp, 24",
     "usermap_vm_leave:",
     "pop r15",
     "pop r14",
@@ -165,7 +166,7 @@ std::arch::global_asm!(
     used = const offsets::USED,
     full = const offsets::FULL,
     budget = const offsets::BUDGET,
-    fifth = const offsets::FIFTH,
+    base = const offsets::BASE,
     again = sym again,
 );
 
@@ -177,7 +178,7 @@ extern "sysv64" fn again(run: *mut Run<'_>) {
 }
 
 /// Calls the function at a byte of the code, with the machine's calling convention and the
-/// arguments (run, frame, r1 to r5): so many times, at least once, each time as a new run. Gives
+/// arguments (run, frame, base, r1 to r5): so many times, at least once, each time as a new run. Gives
 /// what the last call gave.
 pub(crate) fn enter(
     code: &Executable,
@@ -314,8 +315,6 @@ pub(crate) mod offsets {
         (offset_of!(Run<'static>, state) + offset_of!(State, tail_called)) as i32;
     pub(crate) const ADDRESS: i32 =
         (offset_of!(Run<'static>, state) + offset_of!(State, address)) as i32;
-    pub(crate) const FIFTH: i32 =
-        (offset_of!(Run<'static>, state) + offset_of!(State, fifth)) as i32;
     pub(crate) const FULL: i32 = (offset_of!(Run<'static>, state) + offset_of!(State, full)) as i32;
     pub(crate) const USED: i32 = (offset_of!(Run<'static>, state) + offset_of!(State, used)) as i32;
     pub(crate) const CPU: i32 = offset_of!(Run<'static>, cpu) as i32;
