@@ -108,7 +108,7 @@ unsafe extern "sysv64" {
 // All registers that a function must keep are saved first; the stack pointer after that is what
 // the anchor gets, and 8 bytes below it are at a multiple of 16. The last two arguments are put on
 // the stack once: no call changes them. Between two calls only the budget is to be filled up, unless
-// a helper has changed more.
+// a helper has changed more. Runs of short programs wait for jumps, so it jumps back only after some.
 std::arch::global_asm!(
     ".pushsection .text.usermap_vm_enter,\"ax\",@progbits",
     ".globl usermap_vm_enter",
@@ -133,6 +133,7 @@ std::arch::global_asm!(
     "mov r15, r9",
     "jmp 3f",
     "2:",
+    ".rept 8",
     "cmp qword ptr [r12 + {used}], 0",
     "jne 4f",
     "mov rax, [r12 + {full}]",
@@ -146,8 +147,9 @@ std::arch::global_asm!(
     "mov r9, [r14 + 16]",
     "call rbx",
     "dec r15",
-    "jg 2b",
-    "jmp 5f",
+    "jle 5f",
+    ".endr",
+    "jmp 2b",
     "4:",
     "mov rdi, r12",
     "call {again}",
