@@ -51,8 +51,9 @@ impl Hash<'_> {
             }
         }
         self.check_nodes(&linked, found);
-        let after = self.moment(found);
+        // Before the second look at the writers, which says that nobody counted since the first.
         let (counted, by, word) = self.count().look();
+        let after = self.moment(found);
         let check = &mut found.check;
         check.counted = counted.into();
         check.still = before.is_some() && before == after && check.unseen == 0;
