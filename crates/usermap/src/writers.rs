@@ -5,9 +5,9 @@
 //! closed. A forked child has none of its parent's.
 
 use crate::error::Reason;
+use crate::mem::first::First;
 use crate::mem::owner::{Owners, Repair, Writer};
 use crate::mem::process;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 const CHUNK: usize = 32;
@@ -15,7 +15,7 @@ const CHUNK: usize = 32;
 /// For each thread's number: `fork generation << 16 | record`, 0 for none.
 #[derive(Debug, Default)]
 pub(crate) struct Writers {
-    chunks: [OnceLock<Box<[AtomicU64; CHUNK]>>; process::THREADS / CHUNK],
+    chunks: [First<[AtomicU64; CHUNK]>; process::THREADS / CHUNK],
 }
 
 impl Writers {
@@ -27,7 +27,7 @@ impl Writers {
         repair: &impl Repair,
     ) -> Result<Writer<'r>, Reason> {
         let number = process::thread_number() as usize;
-        if let Some(chunk) = self.chunks.get(number / CHUNK).and_then(OnceLock::get) {
+        if let Some(chunk) = self.chunks.get(number / CHUNK).and_then(First::get) {
             let kept = chunk[number % CHUNK].load(Relaxed);
             if kept >> 16 == process::generation()
                 && let Some(writer) = owners.writer(kept as u32 & 0xffff)
@@ -50,13 +50,13 @@ impl Writers {
         let record = owners.claim(repair)?;
         // The identity was taken by now, so the generation is that of this very process.
         let kept = process::generation() << 16 | u64::from(record);
-        chunk.get_or_init(Box::default)[number % CHUNK].store(kept, Relaxed);
+        chunk.get_or_make(Box::default)[number % CHUNK].store(kept, Relaxed);
         owners.writer(record).ok_or(limit)
     }
 
     /// Gives all records back that this process took.
     pub(crate) fn release(&self, owners: Owners<'_>) {
-        let chunks = self.chunks.iter().filter_map(OnceLock::get);
+        let chunks = self.chunks.iter().filter_map(First::get);
         for kept in chunks.flat_map(|chunk| chunk.iter()).map(|kept| kept.load(Relaxed)) {
             if kept >> 16 == process::generation() {
                 owners.release(kept as u32 & 0xffff);

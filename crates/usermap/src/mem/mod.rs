@@ -5,6 +5,7 @@
 
 pub(crate) mod bytes;
 pub(crate) mod count;
+pub(crate) mod first;
 pub(crate) mod huge;
 #[cfg(not(loom))]
 pub(crate) mod kernel;

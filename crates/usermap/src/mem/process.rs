@@ -12,10 +12,10 @@
 //! is this process's own, that is another's; an earlier program image of this very process, whose
 //! threads execve(2) ended.
 
+use super::first::Found;
 use std::cell::Cell;
-use std::sync::OnceLock;
 use std::sync::atomic::{
-    AtomicU64,
+    AtomicBool, AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
@@ -46,17 +46,19 @@ pub(crate) fn generation() -> u64 {
 
 #[cfg(not(any(miri, loom)))]
 fn watch_forks() {
-    static ONCE: OnceLock<()> = OnceLock::new();
+    static WATCHED: AtomicBool = AtomicBool::new(false);
     extern "C" fn child() {
         GENERATION.fetch_add(1, Relaxed);
         forget();
     }
-    ONCE.get_or_init(|| {
+    // No lock here either. Two threads may both see to it: then a fork counts twice, which is as good.
+    if !WATCHED.load(Acquire) {
         // SAFETY: the handler only adds to an atomic, which is allowed between fork and exec.
         unsafe {
             libc::pthread_atfork(None, None, Some(child));
         }
-    });
+        WATCHED.store(true, Release);
+    }
 }
 
 #[cfg(any(miri, loom))]
@@ -90,8 +92,8 @@ fn compute_identity() -> u64 {
 /// A number that differs between the program images that a process runs one after the other.
 fn image() -> u64 {
     use std::hash::BuildHasher;
-    static IMAGE_NUMBER: OnceLock<u64> = OnceLock::new();
-    *IMAGE_NUMBER.get_or_init(|| std::hash::RandomState::new().hash_one(0_u64))
+    static NUMBER: Found = Found::new();
+    NUMBER.get(|| std::hash::RandomState::new().hash_one(0_u64) as u32).into()
 }
 
 /// Hashes of what identifies the machine's boot and the namespaces; 0 where it cannot be read.
@@ -309,18 +311,25 @@ pub(crate) fn current_cpu() -> u32 {
 #[cfg(all(target_arch = "x86_64", target_env = "gnu", not(any(miri, loom))))]
 #[inline(always)]
 fn registered_cpu() -> Option<u32> {
-    static OFFSET: OnceLock<Option<isize>> = OnceLock::new();
+    static OFFSET: Found = Found::new();
+    /// No offset: no `struct rseq` is that far from its thread.
+    const NONE: i32 = i32::MIN;
     #[cold]
-    fn find() -> Option<isize> {
+    fn find() -> u32 {
         // SAFETY: the names are C strings; glibc's variables of these names have these types and
         // are never written after the program's start.
-        unsafe {
+        let offset = unsafe {
             let size = libc::dlsym(libc::RTLD_DEFAULT, c"__rseq_size".as_ptr()).cast::<u32>();
             let offset = libc::dlsym(libc::RTLD_DEFAULT, c"__rseq_offset".as_ptr()).cast::<isize>();
             (!size.is_null() && *size > 0 && !offset.is_null()).then(|| *offset)
-        }
+        };
+        offset.and_then(|offset| i32::try_from(offset).ok()).unwrap_or(NONE).cast_unsigned()
     }
-    let offset = (*OFFSET.get_or_init(find))?;
+    let offset = OFFSET.get(find).cast_signed();
+    if offset == NONE {
+        return None;
+    }
+    let offset = offset as isize;
     let cpu: i32;
     // SAFETY: glibc says that a thread's `struct rseq` is that far from its thread pointer; its
     // field `cpu_id` is at byte 4, and negative unless the thread is registered.
@@ -343,8 +352,8 @@ fn registered_cpu() -> Option<u32> {
 /// CPUs that the machine can have, as the kernel counts them for per-CPU maps
 /// (`/sys/devices/system/cpu/possible`).
 pub(crate) fn possible_cpus() -> u32 {
-    static COUNT: OnceLock<u32> = OnceLock::new();
-    *COUNT.get_or_init(|| {
+    static COUNT: Found = Found::new();
+    COUNT.get(|| {
         let list = if cfg!(any(miri, loom)) {
             None
         } else {
