@@ -30,14 +30,45 @@ pub(crate) fn word_of(bytes: &[u8]) -> u64 {
 #[inline(always)]
 pub(crate) fn load(from: &[AtomicU64], to: &mut [u8]) {
     let from = &from[..words(to.len())];
-    let mut chunks = to.chunks_exact_mut(8);
-    let mut words = from.iter();
-    for (chunk, word) in (&mut chunks).zip(&mut words) {
-        chunk.copy_from_slice(&word.load(Relaxed).to_ne_bytes());
+    let (pairs, last) = from.as_chunks();
+    let (whole, mut rest) = to.split_at_mut(to.len() / 16 * 16);
+    for (chunk, pair) in whole.chunks_exact_mut(16).zip(pairs) {
+        chunk.copy_from_slice(&two(pair));
     }
-    let rest = chunks.into_remainder();
-    if let (false, Some(word)) = (rest.is_empty(), words.next()) {
-        rest.copy_from_slice(&word.load(Relaxed).to_ne_bytes()[..rest.len()]);
+    // A pair that is filled in part, or a single word.
+    for word in pairs.get(whole.len() / 16).map_or(last, |pair| pair) {
+        let (here, after) = rest.split_at_mut(rest.len().min(8));
+        here.copy_from_slice(&word.load(Relaxed).to_ne_bytes()[..here.len()]);
+        rest = after;
+    }
+}
+
+/// Two words, read with one instruction where there is one. Each is one that was there: x86-64
+/// processors read every aligned half of the sixteen bytes at once.
+#[inline(always)]
+fn two(words: &[AtomicU64; 2]) -> [u8; 16] {
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(any(miri, loom))))]
+    {
+        let both: core::arch::x86_64::__m128i;
+        // SAFETY: reads sixteen bytes that the reference covers, as two relaxed loads would.
+        unsafe {
+            core::arch::asm!(
+                "movdqu {both}, xmmword ptr [{words}]",
+                words = in(reg) words,
+                both = lateout(xmm_reg) both,
+                options(readonly, nostack, preserves_flags),
+            );
+        }
+        // SAFETY: sixteen bytes of any value are sixteen bytes of any value.
+        unsafe { core::mem::transmute(both) }
+    }
+    #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2", not(any(miri, loom)))))]
+    {
+        let mut bytes = [0; 16];
+        let (low, high) = bytes.split_at_mut(8);
+        low.copy_from_slice(&words[0].load(Relaxed).to_ne_bytes());
+        high.copy_from_slice(&words[1].load(Relaxed).to_ne_bytes());
+        bytes
     }
 }
 
