@@ -48,33 +48,44 @@ fn counted(operation: &str, count: u32) -> Result<u64, Box<dyn Error>> {
     Ok(line.ok_or("valgrind counted nothing")?.1.trim().parse()?)
 }
 
+type Done = usermap::Result<()>;
+
 /// The operation on one key after the other; a batch counts as 16.
-#[inline(never)]
 fn run(operation: &str, count: u32) -> Result<(), Box<dyn Error>> {
     let map = HashMap::<u32, u64>::create(2 * ENTRIES)?;
     let bytes = map.map();
     for key in 0..ENTRIES {
         map.insert(&key, &0)?;
     }
-    for number in 0..count {
-        let key = black_box(number % ENTRIES);
-        match operation {
-            "hit" => _ = black_box(map.get(&key)?),
-            "miss" => _ = black_box(map.get(&(key + ENTRIES))?),
-            "batch of 16" if number % 16 == 0 => {
-                map.get_many(&[key; 16], black_box(&mut [None; 16]))?;
-            }
-            "update" => map.insert(&key, &1)?,
-            "increment" => map.inc(&key, 1)?,
-            "delete and insert" => {
-                map.delete(&key)?;
-                map.insert_new(&key, &1)?;
-            }
-            "hit, bytes" => bytes.lookup(&key.to_ne_bytes(), black_box(&mut [0; 8]), 0)?,
-            "update, bytes" => bytes.update(&key.to_ne_bytes(), &[1; 8], 0)?,
-            "increment, bytes" => bytes.inc(&key.to_ne_bytes(), 1, 0)?,
-            _ => {}
-        }
+    let hit = |key: u32| map.get(&key).map(|found| _ = black_box(found));
+    let miss = |key: u32| hit(key + ENTRIES);
+    let batch = |key: u32| match key % 16 {
+        0 => map.get_many(&[key; 16], black_box(&mut [None; 16])),
+        _ => Ok(()),
+    };
+    let update = |key: u32| map.insert(&key, &1);
+    let increment = |key: u32| map.inc(&key, 1);
+    let renew = |key: u32| map.delete(&key).and_then(|_| map.insert_new(&key, &1));
+    let hit_bytes = |key: u32| bytes.lookup(&key.to_ne_bytes(), black_box(&mut [0; 8]), 0);
+    let update_bytes = |key: u32| bytes.update(&key.to_ne_bytes(), &[1; 8], 0);
+    let increment_bytes = |key: u32| bytes.inc(&key.to_ne_bytes(), 1, 0);
+    match operation {
+        "hit" => repeat(count, hit)?,
+        "miss" => repeat(count, miss)?,
+        "batch of 16" => repeat(count, batch)?,
+        "update" => repeat(count, update)?,
+        "increment" => repeat(count, increment)?,
+        "delete and insert" => repeat(count, renew)?,
+        "hit, bytes" => repeat(count, hit_bytes)?,
+        "update, bytes" => repeat(count, update_bytes)?,
+        "increment, bytes" => repeat(count, increment_bytes)?,
+        _ => repeat(count, |_| Ok(()))?,
     }
     Ok(())
+}
+
+/// A loop of its own for each operation, so that none has another's registers.
+#[inline(never)]
+fn repeat(count: u32, operation: impl Fn(u32) -> Done) -> Done {
+    (0..count).try_for_each(|number| operation(black_box(number % ENTRIES)))
 }
