@@ -113,9 +113,12 @@ impl Kind {
     }
 
     #[inline(always)]
-    pub(crate) fn view<'r>(&'r self, words: &'r [AtomicU64]) -> View<'r> {
+    pub(crate) fn view<'r>(&'r self, region: &'r Region) -> View<'r> {
+        let words = region.words();
         match self {
-            Kind::Hash(geometry) => View::Hash(hash::Hash { words, geometry }),
+            Kind::Hash(geometry) => {
+                View::Hash(hash::Hash { words, geometry, buckets: region.buckets() })
+            }
             Kind::Array(geometry) => View::Array(array::Array { words, geometry }),
             Kind::Ring(geometry) => View::Rings(ring::Rings { words, geometry }),
         }
@@ -162,7 +165,7 @@ pub(crate) enum View<'r> {
 impl Inner {
     #[inline(always)]
     pub(crate) fn view(&self) -> View<'_> {
-        self.kind.view(self.region.words())
+        self.kind.view(&self.region)
     }
 
     #[inline(always)]

@@ -8,8 +8,8 @@ use crate::run::HashTable;
 use crate::sandbox::cage::FRAME;
 use crate::sandbox::native::offsets;
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::types::{I8, I8X16, I32, I64, I64X2};
-use cranelift_codegen::ir::{Block, BlockArg, Endianness, InstBuilder, MemFlagsData, Value};
+use cranelift_codegen::ir::types::{I8, I8X16, I32, I64};
+use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Value};
 use usermap::HashLayout;
 
 /// The longest keys that are looked up in place.
@@ -47,7 +47,7 @@ impl Translator<'_, '_> {
         let given = self.builder.append_block_param(done, I64);
 
         let lock = self.builder.ins().atomic_load(I64, plain(), head);
-        let same = self.same_tags(hash, head);
+        let same = self.same_tags(hash, head, layout.tags);
         let occupied = self.builder.ins().ireduce(I32, lock);
         let places = self.builder.ins().band(same, occupied);
         let places = self.builder.ins().band_imm_s(places, layout.occupied as i64);
@@ -96,7 +96,7 @@ impl Translator<'_, '_> {
         self.finish((lock, head), layout.redo, value, [slowly, done]);
 
         self.builder.switch_to_block(missing);
-        let link = self.builder.ins().load(I32, plain(), head, layout.head_bytes as i32 - 4);
+        let link = self.builder.ins().load(I32, plain(), head, layout.link as i32);
         self.builder.ins().brif(link, slowly, &[], absent, &[]);
         self.builder.switch_to_block(absent);
         let null = self.builder.ins().iconst(I64, 0);
@@ -180,22 +180,14 @@ impl Translator<'_, '_> {
         }
     }
 
-    /// Places of a head whose tag is the hash's, as bits; higher bits are anything.
-    fn same_tags(&mut self, hash: Value, head: Value) -> Value {
-        let little = MemFlagsData::new().with_endianness(Endianness::Little);
+    /// Places of a head whose tag is the hash's, as bits.
+    fn same_tags(&mut self, hash: Value, head: Value, tags: usize) -> Value {
         let tag = self.builder.ins().ushr_imm_u(hash, 56);
         let tag = self.builder.ins().ireduce(I8, tag);
-        let tags = self.builder.ins().splat(I8X16, tag);
-        let low = self.builder.ins().load(I8X16, plain(), head, 8);
-        let high = self.builder.ins().load(I64, plain(), head, 24);
-        let high = self.builder.ins().scalar_to_vector(I64X2, high);
-        let high = self.builder.ins().bitcast(I8X16, little, high);
-        let bits = [low, high].map(|some| {
-            let same = self.builder.ins().icmp(IntCC::Equal, some, tags);
-            self.builder.ins().vhigh_bits(I32, same)
-        });
-        let high = self.builder.ins().ishl_imm_u(bits[1], 16);
-        self.builder.ins().bor(bits[0], high)
+        let wanted = self.builder.ins().splat(I8X16, tag);
+        let tags = self.builder.ins().load(I8X16, plain(), head, tags as i32);
+        let same = self.builder.ins().icmp(IntCC::Equal, tags, wanted);
+        self.builder.ins().vhigh_bits(I32, same)
     }
 
     /// Not 0 if the key at a host address is another one.

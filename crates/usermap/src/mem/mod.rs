@@ -3,6 +3,7 @@
 
 #![allow(unsafe_code)]
 
+pub(crate) mod buckets;
 pub(crate) mod bytes;
 pub(crate) mod count;
 pub(crate) mod first;

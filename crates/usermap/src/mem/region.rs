@@ -5,6 +5,7 @@
 //! ever seen as `&[u8]`: only as `&[AtomicU64]`, which others may write to. Large ones are mapped
 //! where they can have large pages (`huge`).
 
+use super::buckets::Buckets;
 use super::huge;
 use super::sync::AtomicU64;
 use crate::error::{Error, Result};
@@ -27,6 +28,7 @@ enum Storage {
 pub(crate) struct Region {
     words: NonNull<[AtomicU64]>,
     storage: Storage,
+    buckets: Buckets,
 }
 
 // SAFETY: the words are atomics in memory that stays mapped as long as the region exists; the
@@ -42,7 +44,7 @@ impl Region {
         {
             let words: Box<[AtomicU64]> = (0..bytes / 8).map(|_| AtomicU64::new(0)).collect();
             let words = NonNull::from(Box::leak(words));
-            return Ok(Region { words, storage: Storage::Heap });
+            return Ok(Region { words, storage: Storage::Heap, buckets: Buckets::NONE });
         }
         #[cfg(not(any(miri, loom)))]
         {
@@ -54,7 +56,8 @@ impl Region {
             let map = |at, place| unsafe { mmap_anonymous(at, bytes, access, flags | place) };
             let start = huge::aligned(bytes, 0, map)
                 .map_err(|error| Error::io("taking memory for the map", "", error))?;
-            Ok(Region { words: slice(start, bytes)?, storage: Storage::Anonymous })
+            let words = slice(start, bytes)?;
+            Ok(Region { words, storage: Storage::Anonymous, buckets: Buckets::NONE })
         }
     }
 
@@ -62,7 +65,8 @@ impl Region {
     pub(crate) fn map(fd: OwnedFd, bytes: usize, writable: bool, path: &Path) -> Result<Region> {
         let start = map_file(fd.as_fd(), 0, bytes, writable)
             .map_err(|error| Error::io("mapping the map's file", path, error))?;
-        Ok(Region { words: slice(start, bytes)?, storage: Storage::Descriptor(fd) })
+        let words = slice(start, bytes)?;
+        Ok(Region { words, storage: Storage::Descriptor(fd), buckets: Buckets::NONE })
     }
 
     /// The words.
@@ -72,6 +76,21 @@ impl Region {
         // region was made and is given back only by `drop`; words are valid for every bit
         // pattern, and are written by anyone only as memory that atomics may read.
         unsafe { self.words.as_ref() }
+    }
+
+    /// Finds the buckets of a hash: `count` heads from one word on, their places' entries of
+    /// `stride` words each from another. There are none if they do not fit.
+    pub(crate) fn find_buckets(&mut self, heads: usize, entries: usize, count: u32, stride: usize) {
+        // SAFETY: the words stay as they are until the region is dropped, and the buckets are its
+        // own, which it only lends.
+        let buckets = unsafe { Buckets::new(self.words, heads, entries, count, stride) };
+        self.buckets = buckets.unwrap_or(Buckets::NONE);
+    }
+
+    /// The buckets that were found.
+    #[inline(always)]
+    pub(crate) fn buckets(&self) -> &Buckets {
+        &self.buckets
     }
 
     /// Size in bytes.

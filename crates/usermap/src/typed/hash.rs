@@ -103,10 +103,10 @@ impl<K: Plain, V: Plain> HashMap<K, V> {
                 let mut wanted = [Wanted::default(); AHEAD];
                 let wanted = &mut wanted[..keys.len()];
                 for (wanted, key) in wanted.iter_mut().zip(keys) {
-                    *wanted = hash.want(key.as_bytes());
+                    *wanted = hash.want(key.as_bytes(), size_of::<V>());
                 }
                 for wanted in wanted.iter_mut() {
-                    hash.approach(wanted, size_of::<K>(), size_of::<V>());
+                    hash.approach(wanted);
                 }
                 for ((wanted, key), place) in wanted.iter().zip(keys).zip(values) {
                     let (key, mut value) = (key.as_bytes(), V::new_zeroed());

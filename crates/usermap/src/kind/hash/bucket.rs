@@ -2,8 +2,12 @@
 
 use super::{HEAD, Hash, PLACES, Slot};
 use crate::error::Reason;
+use crate::mem::buckets::{Head, TAGS};
 use crate::mem::sync::{AtomicU64, Ordering::*, acquire};
 use crate::mem::{bytes, tags};
+
+/// Words of a head: the lock, then the link to the first node, then the tags.
+pub(super) const LINK: usize = 1;
 
 /// Bits of the places in the lock word.
 pub(super) const OCCUPIED: u64 = (1 << PLACES) - 1;
@@ -18,13 +22,9 @@ pub(super) const LINKED: u64 = 2 << 40;
 pub(super) const REMOVED: u64 = 3 << 40;
 pub(super) const STATE: u64 = 3 << 40;
 
-/// The links of a node or a head.
-pub(super) fn next_in_node(word: u64) -> u32 {
+/// The link of a node or a head.
+pub(super) fn next_in(word: u64) -> u32 {
     word as u32
-}
-
-pub(super) fn next_in_head(word: u64) -> u32 {
-    (word >> 32) as u32
 }
 
 pub(super) fn tag_in_node(word: u64) -> u8 {
@@ -42,10 +42,7 @@ impl Link<'_> {
     /// Makes it lead to another node (+ 1; 0 for the end): the commit of a change to the chain.
     pub(super) fn lead_to(self, next: u32) {
         match self {
-            Link::Head(word) => {
-                let kept = word.load(Relaxed) & 0xffff_ffff;
-                word.store(kept | u64::from(next) << 32, Release);
-            }
+            Link::Head(word) => word.store(next.into(), Release),
             Link::Node(word) => {
                 let kept = word.load(Relaxed) & !0xffff_ffff;
                 word.store(kept | u64::from(next), Release);
@@ -54,13 +51,10 @@ impl Link<'_> {
     }
 }
 
-/// A bucket's head.
-pub(super) type Head = [AtomicU64; HEAD];
-
 /// Writes the tag of a place that is not occupied.
 #[inline(always)]
 pub(super) fn set_tag(head: &Head, place: u32, tag: u8) {
-    let word = &head[1 + (place as usize / 8).min(2)];
+    let word = &head[TAGS + place as usize / 8 % 2];
     let shift = place % 8 * 8;
     let tags = word.load(Relaxed) & !(0xff << shift) | u64::from(tag) << shift;
     word.store(tags, Relaxed);
@@ -69,8 +63,8 @@ pub(super) fn set_tag(head: &Head, place: u32, tag: u8) {
 /// The places of those occupied in `word` whose tag is that of a hash, as bits.
 #[inline(always)]
 pub(super) fn matching(head: &Head, hash: u64, word: u64) -> u32 {
-    let tags = [head[1].load(Relaxed), head[2].load(Relaxed), head[3].load(Relaxed)];
-    tags::matching(tags, hash) & (word & OCCUPIED) as u32
+    // No tag is found above the places.
+    tags::matching(head, hash) & word as u32
 }
 
 impl<'r> Hash<'r> {
@@ -156,8 +150,8 @@ impl<'r> Hash<'r> {
         bucket: u32,
         mut visit: impl FnMut(Link<'r>, u32, u64) -> Option<T>,
     ) -> Result<Option<T>, Reason> {
-        let head = &self.head(bucket)[3];
-        let mut next = next_in_head(acquire(head));
+        let head = &self.head(bucket)[LINK];
+        let mut next = next_in(acquire(head));
         let mut link = Link::Head(head);
         // A circle, by Brent: remember a node, twice as far away each time.
         let (mut remembered, mut steps, mut lap) = (0, 0_u32, 1_u32);
@@ -175,7 +169,7 @@ impl<'r> Hash<'r> {
                 (remembered, steps, lap) = (next, 0, lap.saturating_mul(2));
             }
             link = Link::Node(node);
-            next = next_in_node(word);
+            next = next_in(word);
         }
         Ok(None)
     }

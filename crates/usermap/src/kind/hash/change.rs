@@ -1,8 +1,6 @@
 //! Updates, deletions and increments: lock the bucket, prepare, commit with one store.
 
-use super::bucket::{
-    FREE, LINKED, Link, OCCUPIED, REMOVED, TAKEN, next_in_head, next_in_node, set_tag,
-};
+use super::bucket::{FREE, LINK, LINKED, Link, OCCUPIED, REMOVED, TAKEN, next_in, set_tag};
 use super::lock::{Found, Locked};
 use super::{Hash, PLACES, Presence, Slot, USED_PLACES, Value, hashing};
 use crate::error::Reason;
@@ -221,7 +219,7 @@ impl<'r> Hash<'r> {
         // Told before it is announced: whoever cleans up tells by it what was done.
         writer.word(owner::REMOVED).store(u64::from(number), Release);
         locked.intent = count.announce(writer, locked.intent, Operation::Delete);
-        link.lead_to(next_in_node(node.load(Relaxed)));
+        link.lead_to(next_in(node.load(Relaxed)));
         self.give_up(&locked, node);
         count.apply(writer, locked.intent);
         self.free_removed(writer, node);
@@ -399,9 +397,9 @@ impl<'r> Hash<'r> {
             return Err(reason);
         }
         self.fill(self.slot_of_node(number), key, value);
-        let next = next_in_head(locked.head[3].load(Relaxed));
+        let next = next_in(locked.head[LINK].load(Relaxed));
         node.store(linked_word(writer, hash.tag, next), Release);
-        Link::Head(&locked.head[3]).lead_to(number);
+        Link::Head(&locked.head[LINK]).lead_to(number);
         locked.head[0].store(changed(locked.word), Release);
         writer.word(owner::CREATED).store(0, Release);
         writer.end(locked.intent);
@@ -470,7 +468,7 @@ impl<'r> Hash<'r> {
             }
         };
         self.fill(self.slot_of_node(number), key, value);
-        let next = next_in_node(old_node.load(Relaxed));
+        let next = next_in(old_node.load(Relaxed));
         node.store(linked_word(writer, hash.tag, next), Release);
         writer.word(owner::REMOVED).store(u64::from(old), Release);
         link.lead_to(number);
@@ -555,7 +553,7 @@ impl<'r> Hash<'r> {
         let released = changed(locked.word);
         let owner = u64::from(locked.writer.number) << 52;
         locked.head[0].store(released | owner, Release);
-        let next = next_in_node(node.load(Relaxed));
+        let next = next_in(node.load(Relaxed));
         node.store(REMOVED | owner | u64::from(next), Release);
         locked.head[0].store(released, Release);
     }

@@ -1,12 +1,13 @@
 //! What is true of a hash while others use it: each bucket as it is at one moment, and every node in
 //! a chain, in the hands of a writer, or free.
 
-use super::bucket::{FREE, LINKED, OCCUPIED, STATE, tag_in_node};
+use super::bucket::{FREE, LINK, LINKED, OCCUPIED, STATE, tag_in_node};
 use super::{Hash, PLACES, Slot};
 use crate::check::{Finding, Inspection, confirmed};
 use crate::error::Reason;
 use crate::header;
 use crate::kind::redo::{TARGET, seen};
+use crate::mem::buckets::TAGS;
 use crate::mem::bytes;
 use crate::mem::owner::{CREATED, REMOVED, Writer};
 use crate::mem::sync::{Ordering::*, acquire, fence};
@@ -120,7 +121,7 @@ impl Hash<'_> {
         let mut keys = Vec::new();
         for place in (0..PLACES as u32).filter(|place| word & OCCUPIED & 1 << place != 0) {
             let slot = self.slot_of_place(bucket, place);
-            let tag = tag_of_place(head[1 + place as usize / 8].load(Relaxed), place);
+            let tag = tag_of_place(head[TAGS + place as usize / 8].load(Relaxed), place);
             let rule = self.broken_entry(bucket, slot, tag, &mut keys);
             let finding = |rule| Finding { part: "place", index: slot, value: tag.into(), rule };
             now.findings.extend(rule.map(finding));
@@ -148,7 +149,7 @@ impl Hash<'_> {
         if let Err(Reason::Corrupt(rule)) = end {
             // In a circle everything is met again.
             now.findings.retain(|finding| finding.rule != DUPLICATE);
-            let links = head[3].load(Relaxed);
+            let links = head[LINK].load(Relaxed);
             now.findings.push(Finding { part: "bucket", index: bucket.into(), value: links, rule });
             nodes.sort_unstable();
             nodes.dedup();

@@ -8,7 +8,7 @@
 //! It is what batch tokens count and what entries are ordered by. usermap's own buckets are
 //! fewer and larger; each holds a run of consecutive kernel buckets.
 
-use super::{Geometry, HEAD};
+use super::Geometry;
 use crate::mem::bytes::word_of;
 
 /// A key's hash and what follows from it.
@@ -24,34 +24,27 @@ pub(crate) struct Hash {
     pub(crate) tag: u8,
 }
 
-/// What finds a key's bucket and its entries, apart from the rest and ready to use: for the short
-/// ways, whose every instruction counts. That of a map that they are not for (`ZERO_SEED`, per CPU,
-/// with a spin lock) leads to no bucket.
-#[derive(Clone, Copy, Debug, Default)]
+/// What finds a key's bucket, apart from the rest and ready to use: for the short ways, whose every
+/// instruction counts.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Finder {
     seed: u64,
     factor: u64,
     second: u64,
     kernel_mask: u64,
     bucket_scale: u64,
-    /// Number of the first head, if the region consisted of heads.
-    pub(super) heads: usize,
-    /// Word of the first key.
-    pub(super) keys: usize,
 }
 
 impl Finder {
-    /// Of a geometry, in a map that the short ways are for or not.
-    pub(super) fn new(of: &Geometry, short: bool) -> Finder {
-        let seed = of.seed.unwrap_or_default();
+    /// Of a map with a seed; that of another finds nothing of use.
+    pub(super) fn new(seed: Option<[u64; 2]>, kernel_buckets: u64, bucket_scale: u64) -> Finder {
+        let seed = seed.unwrap_or_default();
         Finder {
             seed: seed[0],
             factor: seed[1] ^ ODD,
             second: seed[1],
-            kernel_mask: of.kernel_mask.into(),
-            bucket_scale: of.bucket_scale,
-            heads: if short && of.seed.is_some() { of.heads / HEAD } else { usize::MAX / 2 },
-            keys: of.keys,
+            kernel_mask: kernel_buckets - 1,
+            bucket_scale,
         }
     }
 

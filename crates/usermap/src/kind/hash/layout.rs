@@ -34,8 +34,12 @@ pub struct HashLayout {
     pub places: u32,
     /// Host address of the first bucket's head. It stays there as long as the map is open.
     pub heads: usize,
-    /// Bytes from a head to the next: the lock word, tags, tags, tags and link.
+    /// Bytes from a head, which starts with the lock word, to the next.
     pub head_bytes: usize,
+    /// Byte of a head where the number of the first overflow node + 1 is, in 4 bytes.
+    pub link: usize,
+    /// Byte of a head where the tags are, one a place.
+    pub tags: usize,
     /// Bits of the lock word that say which places are occupied.
     pub occupied: u64,
     /// The bit of the lock word that says that a change is to be completed.
@@ -79,6 +83,8 @@ impl Hash<'_> {
             places: PLACES as u32,
             heads: address(geometry.heads)?,
             head_bytes: HEAD * 8,
+            link: super::bucket::LINK * 8,
+            tags: crate::mem::buckets::TAGS * 8,
             occupied: super::bucket::OCCUPIED,
             redo: REDO,
             keys: address(geometry.keys)?,

@@ -2,7 +2,9 @@
 //! and asks for the memory that the next one needs.
 
 use super::Hash;
-use super::bucket::{Head, matching};
+use super::bucket::matching;
+use super::quick::{find_among, read};
+use crate::mem::buckets::Bucket;
 use crate::mem::sync::acquire;
 use crate::mem::{Region, bytes};
 
@@ -15,10 +17,9 @@ const NEAR: usize = 1 << 16;
 /// What was seen of a key's bucket so far; nothing in a map that has no short ways.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Wanted<'r> {
-    head: Option<&'r Head>,
+    bucket: Option<Bucket<'r>>,
     /// The hash; after the second step the lock word.
     word: u64,
-    bucket: u32,
     /// The places whose tag is the key's.
     places: u32,
 }
@@ -32,27 +33,25 @@ impl<'r> Hash<'r> {
 
     /// Finds a key's head.
     #[inline(always)]
-    pub(crate) fn want(&self, key: &[u8]) -> Wanted<'r> {
-        let Some((whole, bucket, head)) = self.bucket_of(&self.geometry.finder, key) else {
-            return Wanted::default();
-        };
-        Region::prefetch(&head[0]);
-        Wanted { head: Some(head), word: whole, bucket, places: 0 }
+    pub(crate) fn want(&self, key: &[u8], value_bytes: usize) -> Wanted<'r> {
+        let (word, number) = self.geometry.finder.hash(key);
+        let length = bytes::words(key.len()) + bytes::words(value_bytes);
+        let bucket = self.buckets.get(number, length);
+        if let Some(bucket) = &bucket {
+            Region::prefetch(&bucket.head[0]);
+        }
+        Wanted { bucket, word, places: 0 }
     }
 
     /// Finds the entry that is probably the key's.
     #[inline(always)]
-    pub(crate) fn approach(&self, wanted: &mut Wanted<'r>, key_bytes: usize, value_bytes: usize) {
-        let Some(head) = wanted.head else { return };
-        let word = acquire(&head[0]);
-        wanted.places = matching(head, wanted.word, word);
+    pub(crate) fn approach(&self, wanted: &mut Wanted<'r>) {
+        let Some(bucket) = wanted.bucket else { return };
+        let word = acquire(&bucket.head[0]);
+        wanted.places = matching(bucket.head, wanted.word, word);
         wanted.word = word;
-        // A place that exists even if no tag is the key's.
-        let place = wanted.places.trailing_zeros() % 16;
-        let length = bytes::words(key_bytes) + bytes::words(value_bytes);
-        if let Some([first, rest @ ..]) =
-            self.entry_at(&self.geometry.finder, wanted.bucket, place, length)
-        {
+        // If no tag is the key's, any.
+        if let [first, rest @ ..] = bucket.entry(wanted.places.trailing_zeros()) {
             Region::prefetch(first);
             // Each line from there to the last word, of the first four.
             for line in rest.chunks(8).take(4) {
@@ -69,10 +68,8 @@ impl<'r> Hash<'r> {
         key: &[u8],
         value: &mut [u8],
     ) -> Option<bool> {
-        let &Wanted { head, word, bucket, places } = wanted;
-        let length = bytes::words(key.len()) + bytes::words(value.len());
-        let finder = &self.geometry.finder;
-        let found = self.find_among(finder, head?, bucket, places, key, length)?;
-        self.read(head?, word, found.map(|(_, entry)| entry), key, value)
+        let bucket = wanted.bucket?;
+        let found = find_among(&bucket, wanted.places, key)?;
+        read(bucket.head, wanted.word, found.map(|(_, entry)| entry), key, value)
     }
 }

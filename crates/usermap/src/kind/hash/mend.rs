@@ -4,9 +4,7 @@
 //! Whoever dies in the middle leaves a map that can be repaired again: no sound entry is ever
 //! without a link or a word that tells what it is.
 
-use super::bucket::{
-    FREE, LINKED, Link, OCCUPIED, STATE, next_in_head, next_in_node, set_tag, tag_in_node,
-};
+use super::bucket::{FREE, LINK, LINKED, Link, OCCUPIED, STATE, next_in, set_tag, tag_in_node};
 use super::check::Nodes;
 use super::{Hash, PLACES, Slot, USED_PLACES, hashing};
 use crate::check::Repaired;
@@ -72,9 +70,9 @@ impl Hash<'_> {
     }
 
     fn mend_chain(&self, bucket: u32, kept: &mut Kept, done: &mut Repaired) {
-        let head = &self.head(bucket)[3];
+        let head = &self.head(bucket)[LINK];
         let mut link = Link::Head(head);
-        let mut next = next_in_head(head.load(Acquire));
+        let mut next = next_in(head.load(Acquire));
         let mut passed = BTreeSet::new();
         while next != 0 {
             // Out of the nodes, or where it was before.
@@ -82,7 +80,7 @@ impl Hash<'_> {
                 link.lead_to(0);
                 return;
             };
-            let after = next_in_node(node.load(Acquire));
+            let after = next_in(node.load(Acquire));
             match self.keep(bucket, self.slot_of_node(next), kept) {
                 Some(hash) => {
                     node.store(linked(hash, after), Release);
@@ -131,8 +129,8 @@ impl Hash<'_> {
         }
         let Ok(node) = self.node(link) else { return false };
         self.correct_stamp(slot);
-        node.store(linked(hash, next_in_head(head[3].load(Acquire))), Release);
-        Link::Head(&head[3]).lead_to(link);
+        node.store(linked(hash, next_in(head[LINK].load(Acquire))), Release);
+        Link::Head(&head[LINK]).lead_to(link);
         true
     }
 

@@ -5,18 +5,18 @@
 //! ```text
 //! control (programs cannot reach it)
 //!   heads    4 words a bucket:
-//!              0  lock: holder 63..52 | version 51..21 | redo 20 | occupied 19..0
-//!              1  tags of places 0..7      2  tags of places 8..15
-//!              3  tags of places 16..19 in 31..0 | first overflow node + 1 in 63..32
+//!              0  lock: holder 63..52 | version 51..21 | redo 20 | occupied 15..0
+//!              1  first overflow node + 1 in 31..0
+//!              2  tags of places 0..7      3  tags of places 8..15
 //!   nodes    1 word an overflow node: owner 63..52 | state 41..40 | tag 39..32 | next + 1 in 31..0
 //!   stamps   ZERO_SEED only: 1 word a place, when the element came
 //!   redo     PERCPU_HASH only: a buffer a writer (`kind::redo`)
 //! entries (a new page)
-//!   HASH          key, value; each rounded up to 8 bytes; 20 places a bucket, then the nodes'
+//!   HASH          key, value; each rounded up to 8 bytes; 16 places a bucket, then the nodes'
 //!   PERCPU_HASH   all keys, then CPU 0's values, then CPU 1's, ...
 //! ```
 //!
-//! There is a bucket for every 13 entries, so few ever overflow; the rest goes to nodes, of which
+//! There is a bucket for every 9 entries, so few ever overflow; the rest goes to nodes, of which
 //! there are as many as it takes for keys that all fall into one bucket. All zeros is an empty map.
 //!
 //! # States and locking
@@ -65,24 +65,24 @@ pub(crate) use walk::{Snapshot, Want};
 use super::{Extent, redo::Redo};
 use crate::error::Reason;
 use crate::header;
+use crate::mem::Region;
+use crate::mem::buckets::{Buckets, HEAD, PLACES};
 use crate::mem::count::Count;
 use crate::mem::owner::{self, Owners};
 use crate::mem::sync::AtomicU64;
 use crate::spec::Spec;
 
-/// Places of a bucket.
-pub(crate) const PLACES: usize = 20;
 /// How many of them inserts use; in models one, so that the second entry comes into a node.
-const USED_PLACES: u32 = if cfg!(loom) { 1 } else { 19 };
-/// Words of a bucket's head.
-const HEAD: usize = 4;
+const USED_PLACES: u32 = if cfg!(loom) { 1 } else { 15 };
+/// Entries of a full map, for each bucket.
+const LOAD: u32 = if cfg!(loom) { 1 } else { 9 };
 
 /// Where the parts of a hash map are, and how its keys are hashed.
 #[derive(Clone, Debug)]
 pub(crate) struct Geometry {
     finder: hashing::Finder,
-    /// The finder's `heads` of a map per CPU.
-    cpu_heads: usize,
+    /// Whether the short ways are for this map.
+    short: bool,
     key_size: usize,
     key_words: usize,
     pub(crate) value_bytes: usize,
@@ -119,10 +119,7 @@ impl Geometry {
         let per_cpu = spec.map_type.is_per_cpu();
         let cpus = if per_cpu { spec.cpus } else { 1 };
         let kernel_buckets = u64::from(spec.max_entries).next_power_of_two();
-        let buckets = match cfg!(loom) {
-            true => u64::from(spec.max_entries),
-            false => (u64::from(spec.max_entries) * 3).div_ceil(PLACES as u64 * 2),
-        };
+        let buckets = u64::from(spec.max_entries.div_ceil(LOAD));
         // Replacing a node takes another one for a moment, for every writer at once.
         let spare = u64::from(owner::LIMIT).min(u64::from(spec.max_entries));
         let nodes = match u64::from(spec.max_entries).checked_sub(u64::from(USED_PLACES)) {
@@ -160,16 +157,17 @@ impl Geometry {
             entries: places,
             spin_lock: None,
         };
-        let mut geometry = Geometry {
-            finder: hashing::Finder::default(),
-            cpu_heads: 0,
+        let bucket_scale = buckets << (32 - kernel_buckets.trailing_zeros().min(32));
+        let geometry = Geometry {
+            finder: hashing::Finder::new(seed, kernel_buckets, bucket_scale),
+            short: seed.is_some() && spec.spin_lock.is_none(),
             key_size: spec.key_size as usize,
             key_words: key_words as usize,
             value_bytes: spec.value_bytes(cpus) as usize,
             max_entries: spec.max_entries,
             kernel_buckets,
             kernel_mask: (kernel_buckets - 1) as u32,
-            bucket_scale: buckets << (32 - kernel_buckets.trailing_zeros().min(32)),
+            bucket_scale,
             buckets: u32::try_from(buckets).ok()?,
             nodes: u32::try_from(nodes).ok()?,
             seed,
@@ -181,10 +179,14 @@ impl Geometry {
             key_stride: key_stride as usize,
             redo,
         };
-        let short = !per_cpu && spec.spin_lock.is_none();
-        geometry.finder = hashing::Finder::new(&geometry, short);
-        geometry.cpu_heads = hashing::Finder::new(&geometry, per_cpu).heads;
         Some((geometry, words))
+    }
+
+    /// Finds the buckets in a region for the short ways, if they are for this map.
+    pub(crate) fn find_buckets(&self, region: &mut Region) {
+        if self.short {
+            region.find_buckets(self.heads, self.keys, self.buckets, self.key_stride);
+        }
     }
 
     /// The first word of the pages that values are in.
@@ -204,6 +206,8 @@ impl Geometry {
 pub(crate) struct Hash<'r> {
     pub(crate) words: &'r [AtomicU64],
     pub(crate) geometry: &'r Geometry,
+    /// For the short ways only.
+    pub(crate) buckets: &'r Buckets,
 }
 
 impl<'r> Hash<'r> {

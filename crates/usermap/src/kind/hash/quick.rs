@@ -1,8 +1,8 @@
 //! The short ways: lookups and changes where all is as it is nearly always, so that they are a few
 //! dozen instructions, most of which the processor has behind it when the memory arrives. For maps
-//! with a seed and without a spin lock ([`Finder`]), keys
-//! in one of a bucket's places, buckets that nobody else is at. Whatever is different is left, as it
-//! was, to the long ways (`read.rs`, `change.rs`): each function here gives nothing then.
+//! with a seed and without a spin lock, keys in one of a bucket's places, buckets that nobody else
+//! is at. Whatever is different is left, as it was, to the long ways (`read.rs`, `change.rs`): each
+//! function here gives nothing then.
 //!
 //! Layout, commits and orders of memory are the same on both ways. A writer finds first and locks
 //! then, with an exchange that fails if anything changed since; so nothing it does before needs to
@@ -11,12 +11,11 @@
 //! Lengths are those of the slices given, which must be the map's: where they are known when
 //! compiling, copies and comparisons are single instructions.
 
-use super::bucket::{Head, OCCUPIED, matching, next_in_head, set_tag};
-use super::hashing::Finder;
-use super::read::same_version;
+use super::bucket::{LINK, OCCUPIED, matching, next_in, set_tag};
 use super::{Hash, PLACES, Presence, Slot, USED_PLACES};
 use crate::header;
 use crate::kind::redo::changed;
+use crate::mem::buckets::{Bucket, Head};
 use crate::mem::bytes;
 use crate::mem::count::Announced;
 use crate::mem::owner::{Intent, Operation, Writer};
@@ -24,8 +23,9 @@ use crate::mem::sync::{AtomicU64, Ordering::*, acquire, fence};
 
 /// What a look at a key's bucket showed.
 struct Seen<'r> {
-    head: &'r Head,
-    bucket: u32,
+    bucket: Bucket<'r>,
+    /// The bucket's number.
+    number: u32,
     /// The hash.
     whole: u64,
     /// The lock word.
@@ -39,31 +39,15 @@ impl<'r> Hash<'r> {
     #[inline(always)]
     pub(crate) fn get_quickly(&self, key: &[u8], value: &mut [u8]) -> Option<bool> {
         let seen = self.look(key, value.len())?;
-        self.read(seen.head, seen.word, seen.found.map(|(_, entry)| entry), key, value)
-    }
-
-    /// Copies the value of the entry that was found, if any, while the lock word was `word`.
-    #[inline(always)]
-    pub(super) fn read(
-        &self,
-        head: &Head,
-        word: u64,
-        found: Option<&[AtomicU64]>,
-        key: &[u8],
-        value: &mut [u8],
-    ) -> Option<bool> {
-        if let Some(entry) = found {
-            bytes::load(&entry[bytes::words(key.len())..], value);
-        }
-        is_still_so(head, word).then_some(found.is_some())
+        read(seen.bucket.head, seen.word, seen.found.map(|(_, entry)| entry), key, value)
     }
 
     /// Where the entry of a key is, if there is one.
     #[inline(always)]
     pub(crate) fn locate_quickly(&self, key: &[u8]) -> Option<Option<Slot>> {
         let seen = self.look(key, self.geometry.value_bytes)?;
-        let slot = seen.found.map(|(place, _)| self.slot_of_place(seen.bucket, place));
-        is_still_so(seen.head, seen.word).then_some(slot)
+        let slot = seen.found.map(|(place, _)| self.slot_of_place(seen.number, place));
+        is_still_so(seen.bucket.head, seen.word).then_some(slot)
     }
 
     /// Sets the value, of up to a word, of a key that is there.
@@ -121,10 +105,8 @@ impl<'r> Hash<'r> {
         cpu: u32,
         change: impl FnOnce(&AtomicU64) -> T,
     ) -> Option<T> {
-        let mut finder = self.geometry.finder;
-        finder.heads = self.geometry.cpu_heads;
-        let seen = self.look_by(&finder, key, bytes::words(key.len()))?;
-        let slot = self.slot_of_place(seen.bucket, seen.found?.0);
+        let seen = self.look_for(key, bytes::words(key.len()))?;
+        let slot = self.slot_of_place(seen.number, seen.found?.0);
         let word = self.words.get(self.value_word(slot, cpu))?;
         self.change_word(writer, &seen, || change(word))
     }
@@ -140,10 +122,10 @@ impl<'r> Hash<'r> {
     ) -> Option<bool> {
         let seen = self.look(key, value_bytes)?;
         let Some((place, entry)) = seen.found else {
-            return is_still_so(seen.head, seen.word).then_some(false);
+            return is_still_so(seen.bucket.head, seen.word).then_some(false);
         };
-        let head = seen.head;
-        let intent = self.lock_quickly(writer, head, seen.bucket, seen.word)?;
+        let head = seen.bucket.head;
+        let intent = self.lock_quickly(writer, head, seen.number, seen.word)?;
         if let Some(value) = taken {
             bytes::load(&entry[bytes::words(key.len())..], value);
         }
@@ -164,61 +146,17 @@ impl<'r> Hash<'r> {
     /// Finds a key as it is now. Nothing if that takes more than a look at the places.
     #[inline(always)]
     fn look(&self, key: &[u8], value_bytes: usize) -> Option<Seen<'r>> {
-        let length = bytes::words(key.len()) + bytes::words(value_bytes);
-        self.look_by(&self.geometry.finder, key, length)
+        self.look_for(key, bytes::words(key.len()) + bytes::words(value_bytes))
     }
 
+    /// The same in places of `length` words: in a map per CPU they hold a key only.
     #[inline(always)]
-    fn look_by(&self, finder: &Finder, key: &[u8], length: usize) -> Option<Seen<'r>> {
-        let (whole, bucket, head) = self.bucket_of(finder, key)?;
-        let word = acquire(&head[0]);
-        let places = matching(head, whole, word);
-        let found = self.find_among(finder, head, bucket, places, key, length)?;
-        Some(Seen { head, bucket, whole, word, found })
-    }
-
-    /// The hash of a key, its bucket, and the head of that.
-    #[inline(always)]
-    pub(super) fn bucket_of(&self, finder: &Finder, key: &[u8]) -> Option<(u64, u32, &'r Head)> {
-        let (whole, bucket) = finder.hash(key);
-        let head = self.words.as_chunks().0.get(finder.heads + bucket as usize)?;
-        Some((whole, bucket, head))
-    }
-
-    /// Which of these places has the key, and the `length` words from there on. Nothing if it may be
-    /// in a node.
-    #[inline(always)]
-    pub(super) fn find_among(
-        &self,
-        finder: &Finder,
-        head: &Head,
-        bucket: u32,
-        mut places: u32,
-        key: &[u8],
-        length: usize,
-    ) -> Option<Option<(u32, &'r [AtomicU64])>> {
-        while places != 0 {
-            let place = places.trailing_zeros();
-            let entry = self.entry_at(finder, bucket, place, length)?;
-            if bytes::equal(entry, key) {
-                return Some(Some((place, entry)));
-            }
-            places &= places - 1;
-        }
-        (next_in_head(acquire(&head[3])) == 0).then_some(None)
-    }
-
-    /// The words of the entry (of the key, in a map per CPU) in a place.
-    #[inline(always)]
-    pub(super) fn entry_at(
-        &self,
-        finder: &Finder,
-        bucket: u32,
-        place: u32,
-        length: usize,
-    ) -> Option<&'r [AtomicU64]> {
-        let start = finder.keys + self.slot_of_place(bucket, place) as usize * length;
-        self.words.get(start..start + length)
+    fn look_for(&self, key: &[u8], length: usize) -> Option<Seen<'r>> {
+        let (whole, number) = self.geometry.finder.hash(key);
+        let bucket = self.buckets.get(number, length)?;
+        let word = acquire(&bucket.head[0]);
+        let found = find_among(&bucket, matching(bucket.head, whole, word), key)?;
+        Some(Seen { bucket, number, whole, word, found })
     }
 
     /// Changes one word, which is its own commit: the version can stay.
@@ -229,9 +167,10 @@ impl<'r> Hash<'r> {
         seen: &Seen<'_>,
         change: impl FnOnce() -> T,
     ) -> Option<T> {
-        let intent = self.lock_quickly(writer, seen.head, seen.bucket, seen.word)?;
+        let head = seen.bucket.head;
+        let intent = self.lock_quickly(writer, head, seen.number, seen.word)?;
         let done = change();
-        seen.head[0].store(seen.word, Release);
+        head[0].store(seen.word, Release);
         writer.end(intent);
         Some(done)
     }
@@ -246,7 +185,7 @@ impl<'r> Hash<'r> {
         key: &[u8],
         value: &[u8],
     ) -> Option<()> {
-        let &Seen { head, bucket, whole, word, .. } = seen;
+        let &Seen { bucket: Bucket { head, .. }, number, whole, word, .. } = seen;
         let occupied = word & OCCUPIED;
         let free = occupied.trailing_ones();
         // One place, which may be any, is kept for replacements.
@@ -257,10 +196,7 @@ impl<'r> Hash<'r> {
         if full {
             return None;
         }
-        let key_words = bytes::words(key.len());
-        let length = key_words + bytes::words(value.len());
-        let entry = self.entry_at(&self.geometry.finder, bucket, free, length)?;
-        let mut intent = self.lock_quickly(writer, head, bucket, word)?;
+        let mut intent = self.lock_quickly(writer, head, number, word)?;
         if old.is_none() {
             let (count, limit) = (self.count(), self.geometry.max_entries);
             intent = match count.announce_quickly(writer, intent, Operation::Insert) {
@@ -271,8 +207,9 @@ impl<'r> Hash<'r> {
                 None => announce_or_unlock(self.words, limit, writer, intent, &head[0], word)?,
             };
         }
+        let entry = seen.bucket.entry(free);
         bytes::store(entry, key);
-        bytes::store(&entry[key_words..], value);
+        bytes::store(&entry[bytes::words(key.len())..], value);
         set_tag(head, free, (whole >> 56) as u8);
         let gone = old.map_or(0, |old| 1 << old);
         head[0].store(changed(word) & !gone | 1 << free, Release);
@@ -349,9 +286,44 @@ fn delete_slowly(
     writer.end(intent);
 }
 
-/// Whether a bucket has the version that it had when its lock word was `word`, after all reading.
+/// Which of these places of a bucket has the key, and the entry there. Nothing if the key may be in
+/// a node.
+#[inline(always)]
+pub(super) fn find_among<'r>(
+    bucket: &Bucket<'r>,
+    mut places: u32,
+    key: &[u8],
+) -> Option<Option<(u32, &'r [AtomicU64])>> {
+    while places != 0 {
+        let place = places.trailing_zeros();
+        let entry = bucket.entry(place);
+        if bytes::equal(entry, key) {
+            return Some(Some((place, entry)));
+        }
+        places &= places - 1;
+    }
+    (next_in(acquire(&bucket.head[LINK])) == 0).then_some(None)
+}
+
+/// Copies the value of the entry that was found, if any, while the lock word was `word`.
+#[inline(always)]
+pub(super) fn read(
+    head: &Head,
+    word: u64,
+    found: Option<&[AtomicU64]>,
+    key: &[u8],
+    value: &mut [u8],
+) -> Option<bool> {
+    if let Some(entry) = found {
+        bytes::load(&entry[bytes::words(key.len())..], value);
+    }
+    is_still_so(head, word).then_some(found.is_some())
+}
+
+/// Whether a bucket's lock word is still `word`, after all reading. If others only took the lock,
+/// the long way tells.
 #[inline(always)]
 fn is_still_so(head: &Head, word: u64) -> bool {
     fence(Acquire);
-    same_version(head[0].load(Relaxed), word)
+    head[0].load(Relaxed) == word
 }

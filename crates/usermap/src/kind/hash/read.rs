@@ -1,18 +1,12 @@
 //! Lookups: no lock, no store to shared memory.
 
-use super::bucket::{Head, LINKED, OCCUPIED, STATE, matching, next_in_head, tag_in_node};
+use super::bucket::{LINK, LINKED, OCCUPIED, STATE, matching, next_in, tag_in_node};
 use super::{Hash, Slot, hashing};
 use crate::error::Reason;
 use crate::kind::redo::seen;
+use crate::mem::buckets::Head;
 use crate::mem::owner::PAYLOAD;
 use crate::mem::sync::{AtomicU64, Ordering::*, acquire, fence};
-
-/// Whether two lock words differ in nothing but the holder.
-#[inline(always)]
-pub(super) fn same_version(a: u64, b: u64) -> bool {
-    // Shifted out, which is shorter than a mask.
-    (a ^ b) << (64 - PAYLOAD.count_ones()) == 0
-}
 
 impl<'r> Hash<'r> {
     /// Where a key is now, in a bucket whose lock word is `word`.
@@ -27,7 +21,7 @@ impl<'r> Hash<'r> {
         if let Some(place) = self.find_place(head, hash, key, word) {
             return Ok(Some(self.slot_of_place(hash.bucket, place)));
         }
-        if next_in_head(acquire(&head[3])) == 0 {
+        if next_in(acquire(&head[LINK])) == 0 {
             return Ok(None);
         }
         self.find_node(hash, key)
@@ -126,6 +120,6 @@ impl<'r> Hash<'r> {
     #[inline(always)]
     pub(super) fn is_empty_bucket(&self, bucket: u32) -> bool {
         let head = self.head(bucket);
-        acquire(&head[0]) & PAYLOAD & OCCUPIED == 0 && next_in_head(acquire(&head[3])) == 0
+        acquire(&head[0]) & PAYLOAD & OCCUPIED == 0 && next_in(acquire(&head[LINK])) == 0
     }
 }

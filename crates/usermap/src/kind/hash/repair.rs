@@ -2,7 +2,7 @@
 //! undone, and its lock is released. Each step can be done again, if whoever does it dies, too.
 
 use super::Hash;
-use super::bucket::{FREE, REMOVED, STATE, next_in_node};
+use super::bucket::{FREE, REMOVED, STATE, next_in};
 use crate::error::Reason;
 use crate::kind::redo::{REDO, TARGET, changed};
 use crate::mem::owner::{self, Intent, Operation, PAYLOAD, Repair, Writer, holder};
@@ -112,7 +112,7 @@ impl Hash<'_> {
         let word = self.node(node)?;
         let now = word.load(Acquire);
         if now & STATE != FREE && (given_up || holder(now) == dead.number) {
-            let marked = REMOVED | u64::from(dead.number) << 52 | u64::from(next_in_node(now));
+            let marked = REMOVED | u64::from(dead.number) << 52 | u64::from(next_in(now));
             word.store(marked, Release);
         }
         Ok(())

@@ -29,7 +29,7 @@ fn model(
 
 /// Nodes are looked for from the first one on again.
 fn rewind(scene: &Scene) {
-    scene.words[header::HINT].store(0, Relaxed);
+    scene.region.words()[header::HINT].store(0, Relaxed);
 }
 
 #[test]

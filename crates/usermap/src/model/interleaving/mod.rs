@@ -21,9 +21,10 @@ use crate::kind::array::Array;
 use crate::kind::hash::{Hash, Presence, Value};
 use crate::kind::ring::Rings;
 use crate::map::{Kind, View};
+use crate::mem::Region;
 use crate::mem::mortal::live;
 use crate::mem::owner::{Owners, Writer};
-use crate::mem::sync::{AtomicU64, Ordering::Relaxed};
+use crate::mem::sync::Ordering::Relaxed;
 use crate::{MapType, Spec, header};
 use loom::thread;
 use std::sync::Arc;
@@ -50,7 +51,7 @@ fn explore(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
 
 /// A region without a `Map` around it.
 struct Scene {
-    words: Box<[AtomicU64]>,
+    region: Region,
     kind: Arc<Kind>,
     keys: Vec<Key>,
 }
@@ -82,35 +83,38 @@ impl Plan {
     }
 
     fn scene(&self, keys: &[Key]) -> Arc<Scene> {
-        let words = (0..self.words).map(|_| AtomicU64::new(0)).collect();
-        Arc::new(Scene { words, kind: self.kind.clone(), keys: keys.to_vec() })
+        let mut region = Region::anonymous(self.words * 8).unwrap();
+        if let Kind::Hash(geometry) = &*self.kind {
+            geometry.find_buckets(&mut region);
+        }
+        Arc::new(Scene { region, kind: self.kind.clone(), keys: keys.to_vec() })
     }
 }
 
 impl Scene {
     fn hash(&self) -> Hash<'_> {
-        match self.kind.view(&self.words) {
+        match self.kind.view(&self.region) {
             View::Hash(hash) => hash,
             _ => unreachable!("it is a hash"),
         }
     }
 
     fn array(&self) -> Array<'_> {
-        match self.kind.view(&self.words) {
+        match self.kind.view(&self.region) {
             View::Array(array) => array,
             _ => unreachable!("it is an array"),
         }
     }
 
     fn rings(&self) -> Rings<'_> {
-        match self.kind.view(&self.words) {
+        match self.kind.view(&self.region) {
             View::Rings(rings) => rings,
             _ => unreachable!("it is a ring"),
         }
     }
 
     fn owners(&self) -> Owners<'_> {
-        header::owners(&self.words)
+        header::owners(self.region.words())
     }
 
     /// The record with this number, of this process.
