@@ -52,11 +52,20 @@ extern "C" {
 
 /* ---- Making and finding maps ------------------------------------------------------------- */
 
+/*
+ * For own_flags: in pages of 2 MiB, as far as they can be had. In large maps operations take less time
+ * then, but all of the map's memory is taken at once, 1 to 2 ms for each 2 MiB; without, pages are taken
+ * as they are used, and BPF_F_NO_PREALLOC, which asks for that, gives -EINVAL with this. To be refused
+ * them is no error: usermap_map_huge_bytes says how many there are.
+ */
+#define USERMAP_HUGE_PAGES (1ULL << 0)
+
 /* Options, which may grow. */
 struct usermap_create_opts {
 	size_t sz;          /* sizeof(struct usermap_create_opts) */
 	uint32_t map_flags; /* BPF_F_... */
 	uint32_t cpus;      /* slots of a per-CPU map; 0 for as many as the machine can have */
+	uint64_t own_flags; /* USERMAP_HUGE_PAGES, or 0 */
 };
 
 /*
@@ -158,6 +167,9 @@ int64_t usermap_map_value_bytes(int fd);
 
 /* CPU slots; 1 unless the map is per CPU. */
 int usermap_map_cpus(int fd);
+
+/* Bytes of the map that are in pages of 2 MiB now. It takes a while: the system is asked. */
+int64_t usermap_map_huge_bytes(int fd);
 
 /* Writes a map in a file to its disk, so that it outlives a power failure. */
 int usermap_map_sync(int fd);

@@ -218,6 +218,12 @@ pub extern "C" fn usermap_map_cpus(fd: c_int) -> c_int {
     answer(descriptor::map(fd).map(|map| map.cpus() as c_int).map_err(|bad| bad.errno()))
 }
 
+/// `usermap_map_huge_bytes` of `usermap.h`
+#[unsafe(no_mangle)]
+pub extern "C" fn usermap_map_huge_bytes(fd: c_int) -> i64 {
+    long(fd, |map| Ok(map.huge_pages().bytes))
+}
+
 /// `usermap_map_sync` of `usermap.h`
 #[unsafe(no_mangle)]
 pub extern "C" fn usermap_map_sync(fd: c_int) -> c_int {

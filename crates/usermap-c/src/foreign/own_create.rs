@@ -15,6 +15,9 @@ use usermap::abi::{errno, map_flags};
 use usermap::command::Host;
 use usermap::{Access, Map, MapType, Name, Spec};
 
+/// `USERMAP_HUGE_PAGES`
+const HUGE_PAGES: u64 = 1;
+
 /// What a new map is to be, as C says it.
 struct Asked {
     map_type: u32,
@@ -27,12 +30,17 @@ struct Asked {
 
 impl Asked {
     fn spec(&self) -> Result<Spec, Errno> {
-        // struct usermap_create_opts { size_t sz; uint32_t map_flags, cpus; }
-        let opts = Options::<16>::read(self.opts).map_err(Errno)?;
+        // struct usermap_create_opts { size_t sz; uint32_t map_flags, cpus; uint64_t own_flags; }
+        let opts = Options::<24>::read(self.opts).map_err(Errno)?;
+        let huge_pages = match opts.u64(16) {
+            0 => false,
+            HUGE_PAGES => true,
+            _ => return Err(Errno(errno::EINVAL)),
+        };
         let map_type = MapType::from_id(self.map_type).ok_or(Errno(errno::EINVAL))?;
         let name = Name::from_bytes(&read_name(self.name).map_err(Errno)?)?;
         let spec = Spec::new(map_type, self.key_size, self.value_size, self.max_entries);
-        Ok(spec.name(name.as_str())?.flags(opts.u32(8)).cpus(opts.u32(12)))
+        Ok(spec.name(name.as_str())?.flags(opts.u32(8)).cpus(opts.u32(12)).huge_pages(huge_pages))
     }
 }
 

@@ -106,12 +106,43 @@ static void paths(const char *folder)
 	close(writer);
 }
 
+static void pages_of_2_mib(void)
+{
+	const int64_t page = 2 << 20;
+	struct usermap_create_opts opts = {.sz = sizeof(opts), .own_flags = USERMAP_HUGE_PAGES};
+	int small = usermap_map_create(BPF_MAP_TYPE_HASH, NULL, 4, 8, 4, &opts);
+	int large = usermap_map_create(BPF_MAP_TYPE_ARRAY, NULL, 4, 8, 1 << 20, &opts);
+	int64_t huge = usermap_map_huge_bytes(large);
+
+	CHECK(small >= 3 && usermap_map_huge_bytes(small) == 0);
+	/* How many there are is the system's to say: of 8 MiB and a little, none to all. */
+	CHECK(huge >= 0 && huge <= 4 * page && huge % page == 0);
+	put(large, (1 << 20) - 1, 7);
+	CHECK(got(large, (1 << 20) - 1) == 7 && got(large, 0) == 0);
+
+	/* All memory at once, and none before it is used. */
+	opts.map_flags = BPF_F_NO_PREALLOC;
+	FAILS(EINVAL, usermap_map_create(BPF_MAP_TYPE_HASH, NULL, 4, 8, 4, &opts));
+	/* As compiled before there were own_flags: what is past sz is not looked at. */
+	opts.sz = offsetof(struct usermap_create_opts, own_flags);
+	int usual = usermap_map_create(BPF_MAP_TYPE_HASH, NULL, 4, 8, 4, &opts);
+	CHECK(usual >= 3);
+	opts.sz = sizeof(opts);
+	opts.own_flags = 1ULL << 63;
+	FAILS(EINVAL, usermap_map_create(BPF_MAP_TYPE_HASH, NULL, 4, 8, 4, &opts));
+	FAILS(EBADF, usermap_map_huge_bytes(-1));
+	close(small);
+	close(large);
+	close(usual);
+}
+
 int main(int argc, char **argv)
 {
 	CHECK(argc == 2);
 	numbers();
 	ranges();
 	per_cpu_rings();
+	pages_of_2_mib();
 	paths(argv[1]);
 	puts("ok");
 	return 0;
