@@ -90,7 +90,13 @@ fn read<R>(fd: i32, using: impl FnOnce(&Object) -> R) -> Result<R, BadFd> {
 ///
 /// As [`map`].
 #[inline(always)]
-pub fn with_map<R>(fd: i32, using: impl FnOnce(&Map) -> R) -> Result<R, BadFd> {
+pub fn with_map<R>(fd: i32, using: impl Fn(&Map) -> R) -> Result<R, BadFd> {
+    with_known_map(fd, &using).map_or_else(|| with_found_map(fd, using), Ok)
+}
+
+#[cold]
+#[inline(never)]
+fn with_found_map<R>(fd: i32, using: impl Fn(&Map) -> R) -> Result<R, BadFd> {
     read(fd, |object| match object {
         Object::Map(map) => Ok(using(map)),
         _ => Err(BadFd::NotAMap),

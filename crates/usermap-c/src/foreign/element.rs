@@ -75,7 +75,7 @@ fn at_once(fd: c_int, straight: impl FnOnce(&Map) -> Result<(), Straight>) -> Re
 /// Runs with a buffer of this size.
 #[inline(always)]
 pub(super) fn with_buffer<R>(bytes: usize, run: impl FnOnce(&mut [u8]) -> R) -> R {
-    if let Some(buffer) = [0; 64].get_mut(..bytes) {
+    if let Some(buffer) = [0; 128].get_mut(..bytes) {
         return run(buffer);
     }
     with_large_buffer(bytes, run)
@@ -89,62 +89,56 @@ fn with_large_buffer<R>(bytes: usize, run: impl FnOnce(&mut [u8]) -> R) -> R {
     }
 }
 
-/// Runs with a copy of the caller's key and room for a value.
+/// Runs with a copy of the caller's key.
 #[inline(always)]
-fn with_entry(
+fn with_key(
     map: &Map,
     key: *const c_void,
-    run: impl FnOnce(&[u8], &mut [u8]) -> Result<(), Straight>,
+    run: impl FnOnce(&[u8]) -> Result<(), Straight>,
 ) -> Result<(), Straight> {
-    let key_size = map.spec().key_size as usize;
-    with_buffer(key_size + map.value_bytes(), |entry| {
-        let (own, value) = entry.split_at_mut(key_size);
-        read_key(key, own)?;
-        run(own, value)
+    with_buffer(map.spec().key_size as usize, |own| {
+        match own.is_empty() {
+            // That is for maps without keys, which want no pointer to one.
+            true if !key.is_null() => return Err(Straight::Unusual),
+            true => {}
+            false => memory::read(key as u64, own)?,
+        }
+        run(own)
     })
 }
 
-#[inline(always)]
-pub(super) fn read_key(key: *const c_void, own: &mut [u8]) -> Result<(), Straight> {
-    match own.is_empty() {
-        // That is for maps without keys, which want no pointer to one.
-        true if !key.is_null() => Err(Straight::Unusual),
-        true => Ok(()),
-        false => Ok(memory::read(key as u64, own)?),
-    }
-}
+// Where keys have a common size, the compiler knows it, so that they stay in registers; and so do values
+// of 8 bytes.
 
-/// A lookup. For common sizes the compiler knows them, so that keys and values stay in registers.
 #[inline(always)]
 fn look_up(map: &Map, key: *const c_void, value: *mut c_void, flags: u64) -> Result<(), Straight> {
-    match (map.spec().key_size, map.value_bytes()) {
-        (4, 8) => look_up_sized::<4, 8>(map, key, value, flags),
-        (8, 8) => look_up_sized::<8, 8>(map, key, value, flags),
-        _ => look_up_any(map, key, value, flags),
+    match map.spec().key_size {
+        4 => look_up_sized::<4>(map, key, value, flags),
+        8 => look_up_sized::<8>(map, key, value, flags),
+        16 => look_up_sized::<16>(map, key, value, flags),
+        _ => with_key(map, key, |own| look_up_any(map, own, value, flags)),
     }
 }
 
 #[inline(always)]
-fn look_up_sized<const KEY: usize, const VALUE: usize>(
+fn look_up_sized<const KEY: usize>(
     map: &Map,
     key: *const c_void,
     value: *mut c_void,
     flags: u64,
 ) -> Result<(), Straight> {
     let key = memory::load::<KEY>(key as u64)?;
-    let mut own = [0; VALUE];
+    if map.value_bytes() != 8 {
+        return look_up_any(map, &key, value, flags);
+    }
+    let mut own = [0; 8];
     map.lookup(&key, &mut own, flags)?;
     Ok(memory::store(value as u64, &own)?)
 }
 
 #[inline(never)]
-fn look_up_any(
-    map: &Map,
-    key: *const c_void,
-    value: *mut c_void,
-    flags: u64,
-) -> Result<(), Straight> {
-    with_entry(map, key, |key, own| {
+fn look_up_any(map: &Map, key: &[u8], value: *mut c_void, flags: u64) -> Result<(), Straight> {
+    with_buffer(map.value_bytes(), |own| {
         map.lookup(key, own, flags)?;
         Ok(memory::write(value as u64, own)?)
     })
@@ -152,9 +146,60 @@ fn look_up_any(
 
 #[inline(always)]
 fn set(map: &Map, key: *const c_void, value: *const c_void, flags: u64) -> Result<(), Straight> {
-    with_entry(map, key, |key, own| {
+    match map.spec().key_size {
+        4 => set_sized::<4>(map, key, value, flags),
+        8 => set_sized::<8>(map, key, value, flags),
+        16 => set_sized::<16>(map, key, value, flags),
+        _ => with_key(map, key, |own| set_any(map, own, value, flags)),
+    }
+}
+
+#[inline(always)]
+fn set_sized<const KEY: usize>(
+    map: &Map,
+    key: *const c_void,
+    value: *const c_void,
+    flags: u64,
+) -> Result<(), Straight> {
+    let key = memory::load::<KEY>(key as u64)?;
+    if map.value_bytes() != 8 {
+        return set_any(map, &key, value, flags);
+    }
+    let value = memory::load::<8>(value as u64)?;
+    Ok(map.update(&key, &value, flags)?)
+}
+
+#[inline(never)]
+fn set_any(map: &Map, key: &[u8], value: *const c_void, flags: u64) -> Result<(), Straight> {
+    with_buffer(map.value_bytes(), |own| {
         memory::read(value as u64, own)?;
         Ok(map.update(key, own, flags)?)
+    })
+}
+
+#[inline(always)]
+fn remove(map: &Map, key: *const c_void) -> Result<(), Straight> {
+    match map.spec().key_size {
+        4 => Ok(map.delete(&memory::load::<4>(key as u64)?)?),
+        8 => Ok(map.delete(&memory::load::<8>(key as u64)?)?),
+        16 => Ok(map.delete(&memory::load::<16>(key as u64)?)?),
+        _ => with_key(map, key, |own| Ok(map.delete(own)?)),
+    }
+}
+
+fn next_key(map: &Map, key: *const c_void, next: *mut c_void) -> Result<(), Straight> {
+    let size = map.spec().key_size as usize;
+    with_buffer(2 * size, |keys| {
+        let (own, found) = keys.split_at_mut(size);
+        let own = match key.is_null() {
+            true => None,
+            false => {
+                memory::read(key as u64, own)?;
+                Some(&*own)
+            }
+        };
+        map.get_next_key(own, found)?;
+        Ok(memory::write(next as u64, found)?)
     })
 }
 
@@ -203,10 +248,7 @@ pub extern "C" fn bpf_map_delete_elem_flags(fd: c_int, key: *const c_void, flags
         if flags != 0 {
             return Err(Straight::Unusual);
         }
-        with_buffer(map.spec().key_size as usize, |own| {
-            read_key(key, own)?;
-            Ok(map.delete(own)?)
-        })
+        remove(map, key)
     })
 }
 
@@ -228,12 +270,15 @@ pub extern "C" fn bpf_map_lookup_and_delete_elem_flags(
     value: *mut c_void,
     flags: u64,
 ) -> c_int {
-    Element { command: command::MAP_LOOKUP_AND_DELETE_ELEM, fd, key, value, flags }.run(|map| {
-        with_entry(map, key, |key, own| {
-            map.lookup_and_delete(key, own, flags)?;
-            // What the caller's memory refuses is gone all the same.
-            memory::write(value as u64, own).map_err(|Fault| Straight::Failed(errno::EFAULT))
-        })
+    Element { command: command::MAP_LOOKUP_AND_DELETE_ELEM, fd, key, value, flags }
+        .run(|map| with_key(map, key, |own| take_out(map, own, value, flags)))
+}
+
+fn take_out(map: &Map, key: &[u8], value: *mut c_void, flags: u64) -> Result<(), Straight> {
+    with_buffer(map.value_bytes(), |own| {
+        map.lookup_and_delete(key, own, flags)?;
+        // What the caller's memory refuses is gone all the same.
+        memory::write(value as u64, own).map_err(|Fault| Straight::Failed(errno::EFAULT))
     })
 }
 
@@ -245,27 +290,14 @@ pub extern "C" fn bpf_map_get_next_key(
     next_key: *mut c_void,
 ) -> c_int {
     let command = command::MAP_GET_NEXT_KEY;
-    Element { command, fd, key, value: next_key, flags: 0 }.run(|map| {
-        let size = map.spec().key_size as usize;
-        with_buffer(2 * size, |keys| {
-            let (own, next) = keys.split_at_mut(size);
-            let own = match key.is_null() {
-                true => None,
-                false => {
-                    memory::read(key as u64, own)?;
-                    Some(&*own)
-                }
-            };
-            map.get_next_key(own, next)?;
-            Ok(memory::write(next_key as u64, next)?)
-        })
-    })
+    Element { command, fd, key, value: next_key, flags: 0 }
+        .run(|map| self::next_key(map, key, next_key))
 }
 
 /// bpf(2) on one element, straight to the map if the attribute has nothing unusual; or `None`, and
 /// nothing was done.
 pub(crate) fn by_attribute(number: u32, address: u64, size: u32) -> Option<Result<i32, i32>> {
-    if !matches!(number, command::MAP_LOOKUP_ELEM | command::MAP_UPDATE_ELEM)
+    if !(command::MAP_LOOKUP_ELEM..=command::MAP_GET_NEXT_KEY).contains(&number)
         || !(32..=168).contains(&size)
     {
         return None;
@@ -280,7 +312,11 @@ pub(crate) fn by_attribute(number: u32, address: u64, size: u32) -> Option<Resul
     let (key, value) = (key as *const c_void, value as *mut c_void);
     let straight = at_once(fd as c_int, |map| match number {
         command::MAP_LOOKUP_ELEM => look_up(map, key, value, flags),
-        _ => set(map, key, value, flags),
+        command::MAP_UPDATE_ELEM => set(map, key, value, flags),
+        // What these do not have must be zero.
+        command::MAP_DELETE_ELEM if value.is_null() && flags == 0 => remove(map, key),
+        command::MAP_GET_NEXT_KEY if flags == 0 => next_key(map, key, value),
+        _ => Err(Straight::Unusual),
     });
     match straight {
         Ok(()) => Some(Ok(0)),

@@ -104,7 +104,8 @@ mod machine {
     }
 
     // Whole words first, then the last word of the copy, which may overlap them; below a word, byte
-    // by byte. No stack is used, so the handler needs to change the instruction pointer only.
+    // by byte. (With 16 bytes at once the CPU waits for what was written in words just before, as keys
+    // and attributes are.) No stack is used, so the handler needs to change the instruction pointer only.
     std::arch::global_asm!(
         ".pushsection .text.usermap_c_copy,\"ax\",@progbits",
         ".globl usermap_c_copy",
@@ -373,6 +374,21 @@ mod tests {
     }
 
     #[test]
+    fn copies_of_all_sizes() {
+        let bytes: [u8; 600] = std::array::from_fn(|index| (index % 251) as u8 + 1);
+        for length in (0..100).chain([511, 512, 513, 599]) {
+            for from in 0..2 {
+                let mut target = [0; 602];
+                let copied = read(bytes[from..].as_ptr() as u64, &mut target[2..2 + length]);
+                assert_eq!(copied, Ok(()));
+                assert_eq!(target[2..2 + length], bytes[from..from + length], "{length} bytes");
+                assert_eq!(target[..2], [0; 2]);
+                assert!(target[2 + length..].iter().all(|byte| *byte == 0), "{length} bytes");
+            }
+        }
+    }
+
+    #[test]
     fn bad_addresses() {
         install();
         // None, one in the first page, and one that no address can be.
@@ -381,8 +397,10 @@ mod tests {
             assert_eq!(load::<8>(address), Err(Fault));
             assert_eq!(store(address, &[0; 4]), Err(Fault));
             assert_eq!(store(address, &[0; 8]), Err(Fault));
-            assert_eq!(read(address, &mut [0; 8]), Err(Fault));
-            assert_eq!(write(address, &[0; 8]), Err(Fault));
+            for length in [1, 4, 8, 16, 40, 600] {
+                assert_eq!(read(address, &mut vec![0; length]), Err(Fault));
+                assert_eq!(write(address, &vec![0; length]), Err(Fault));
+            }
         }
     }
 }

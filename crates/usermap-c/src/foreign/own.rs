@@ -26,7 +26,7 @@ impl From<Fault> for Errno {
 
 /// Does something short with a map.
 #[inline]
-fn short(fd: c_int, run: impl FnOnce(&Map) -> Result<(), Errno>) -> c_int {
+fn short(fd: c_int, run: impl Fn(&Map) -> Result<(), Errno>) -> c_int {
     match descriptor::with_map(fd, run) {
         Ok(Ok(())) => 0,
         Ok(Err(Errno(errno))) => fail(errno),
@@ -43,16 +43,22 @@ fn long(fd: c_int, run: impl FnOnce(&Map) -> Result<u64, Errno>) -> i64 {
     }
 }
 
-/// Runs with a copy of the caller's key.
-#[inline]
+/// Runs with a copy of the caller's key. For common sizes the compiler knows them.
+#[inline(always)]
 fn with_key<R>(
     map: &Map,
     key: *const c_void,
     run: impl FnOnce(&[u8]) -> Result<R, Errno>,
 ) -> Result<R, Errno> {
-    with_copy(map.spec().key_size as usize, key, run)
+    match map.spec().key_size {
+        4 => run(&memory::load::<4>(key as u64)?),
+        8 => run(&memory::load::<8>(key as u64)?),
+        16 => run(&memory::load::<16>(key as u64)?),
+        size => with_copy(size as usize, key, run),
+    }
 }
 
+/// Runs with a copy of the caller's bytes.
 #[inline]
 fn with_copy<R>(
     bytes: usize,

@@ -9,6 +9,7 @@ use std::os::fd::IntoRawFd;
 use usermap::abi::command;
 use usermap::command::{BadFd, Fault, Host, Types};
 use usermap::{Error, Map, Result};
+use usermap_c::foreign::interpose::{self, Mode};
 use usermap_c::foreign::{batch, element, interpose_close, memory, object};
 
 /// An address where nothing is.
@@ -93,6 +94,14 @@ impl Process {
     pub fn bpf(&self, command: u32, attr: u64, size: u32) -> Result<i32> {
         let bytes = self.bytes(attr);
         let returned = match Call::of(command, &bytes, size) {
+            _ if interpose::mode() == Mode::Wrapped => {
+                // SAFETY: bpf(2) checks the attribute's addresses.
+                let returned = unsafe {
+                    interpose::syscall(libc::SYS_bpf, command.into(), attr, size.into(), 0, 0, 0)
+                };
+                let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(0);
+                if returned < 0 { -errno } else { returned as i32 }
+            }
             Some(call) => call.run(command, attr),
             None => {
                 usermap_c::seam::bpf(command, attr, size).unwrap_or_else(|error| -error.errno())

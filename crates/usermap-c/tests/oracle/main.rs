@@ -2,7 +2,8 @@
 //! addresses (each operand ends where a page without access begins), and errno.
 //!
 //! The cases are those of usermap's own test of this name. A case whose attribute no function of
-//! libbpf would make goes through the bpf(2) seam with this process as its host.
+//! libbpf would make goes through the bpf(2) seam with this process as its host. Then all of them again,
+//! through syscall(2) as a program calls it that has the library preloaded.
 #![allow(unsafe_code)]
 
 #[path = "../../../usermap/tests/oracle/case.rs"]
@@ -26,8 +27,16 @@ mod host;
 
 use case::Verdict;
 use serde_json::Value;
+use std::process::{Command, ExitCode};
 
-fn main() -> std::process::ExitCode {
+fn main() -> ExitCode {
+    if std::env::var_os("USERMAP_WRAP").is_none() {
+        let mut wrapped = Command::new(std::env::current_exe().expect("a path"));
+        wrapped.args(std::env::args_os().skip(1)).env("USERMAP_WRAP", "1");
+        if !wrapped.status().expect("this program again").success() {
+            return ExitCode::FAILURE;
+        }
+    }
     // Ids are found in a folder of this test's own.
     let folder = std::env::temp_dir().join(format!("usermap-oracle-{}", std::process::id()));
     // SAFETY: there are no other threads yet.
