@@ -9,11 +9,13 @@
 //! membarrier(2) makes every running thread of the process go through a fence. Where the kernel
 //! does not have it, readers go through one of their own.
 
+use super::sync::{AtomicBool, AtomicPtr, fence, thread_local};
 use rustix::thread::{MembarrierCommand, membarrier};
+use std::cell::Cell;
 use std::ptr::{self, NonNull};
 use std::sync::Once;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicPtr, compiler_fence, fence};
+use std::sync::atomic::compiler_fence;
 
 /// A thread's record: the node that it uses.
 struct Record {
@@ -23,14 +25,19 @@ struct Record {
 }
 
 /// All records, of all tables. They are taken again, and never freed.
+#[cfg(not(loom))]
 static RECORDS: AtomicPtr<Record> = AtomicPtr::new(ptr::null_mut());
+#[cfg(loom)]
+loom::lazy_static! {
+    static ref RECORDS: AtomicPtr<Record> = AtomicPtr::new(ptr::null_mut());
+}
 
 /// Whether readers go without a fence.
-static ASYMMETRIC: AtomicBool = AtomicBool::new(false);
+static ASYMMETRIC: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
 
 thread_local! {
     /// Gives this thread's record back.
-    static AT_EXIT: GiveBack = const { GiveBack };
+    static AT_EXIT: GiveBack = const { GiveBack(Cell::new(ptr::null())) };
 }
 
 /// This thread's record, for as long as it lives, or null.
@@ -38,7 +45,7 @@ thread_local! {
 /// In a shared library a thread-local of Rust's is found by a call into the loader. That takes
 /// longer than all else that a read does, so this one is at a fixed distance from the thread's
 /// pointer (the model "initial-exec").
-#[cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu", not(miri)))]
+#[cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu", not(any(miri, loom))))]
 mod own {
     use super::Record;
 
@@ -84,33 +91,37 @@ mod own {
 }
 
 /// This thread's record, for as long as it lives, or null.
-#[cfg(not(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu", not(miri))))]
+#[cfg(not(all(
+    target_arch = "x86_64",
+    target_os = "linux",
+    target_env = "gnu",
+    not(any(miri, loom))
+)))]
 mod own {
-    use super::Record;
-    use std::cell::Cell;
+    use super::{Cell, Record, ptr, thread_local};
 
     thread_local! {
-        static OWN: Cell<*const Record> = const { Cell::new(std::ptr::null()) };
+        static OWN: Cell<*const Record> = const { Cell::new(ptr::null()) };
     }
 
     #[inline(always)]
     pub(super) fn get() -> *const Record {
-        OWN.get()
+        OWN.try_with(Cell::get).unwrap_or(ptr::null())
     }
 
     pub(super) fn set(record: *const Record) {
-        OWN.set(record);
+        // The model checker's are gone at the end of the thread.
+        let _ = OWN.try_with(|own| own.set(record));
     }
 }
 
-struct GiveBack;
+struct GiveBack(Cell<*const Record>);
 
 impl Drop for GiveBack {
     fn drop(&mut self) {
-        let own = own::get();
         own::set(ptr::null());
         // SAFETY: records are never freed.
-        if let Some(record) = unsafe { own.as_ref() } {
+        if let Some(record) = unsafe { self.0.get().as_ref() } {
             record.taken.store(false, Release);
         }
     }
@@ -144,16 +155,17 @@ impl Reading {
         static ONCE: Once = Once::new();
         ONCE.call_once(|| {
             ASYMMETRIC.store(register(), SeqCst);
+            fence(SeqCst);
             // SAFETY: the function does what may be done in a forked child: it writes to atomics.
             // Where it cannot be registered, a child may keep a little that it could free.
-            #[cfg(not(miri))]
+            #[cfg(not(any(miri, loom)))]
             unsafe {
                 libc::pthread_atfork(None, None, Some(forget_other_threads));
             }
         });
         let record = take_record();
         // Not kept by a thread that is about to end, which could not give it back.
-        let kept = keep && AT_EXIT.try_with(|_| ()).is_ok();
+        let kept = keep && AT_EXIT.try_with(|own| own.0.set(record.as_ptr())).is_ok();
         if kept {
             own::set(record.as_ptr());
         }
@@ -237,8 +249,9 @@ pub(super) fn is_named(node: *mut ()) -> bool {
 
 /// Every running thread of this process goes through a fence. Gives false if that cannot be had.
 pub(super) fn barrier() -> bool {
+    // If this does not see yet that readers go without, they will see all that was done before it.
+    fence(SeqCst);
     if !ASYMMETRIC.load(Relaxed) {
-        fence(SeqCst);
         return true;
     }
     let barrier = || membarrier(MembarrierCommand::PrivateExpedited).is_ok();
@@ -246,13 +259,13 @@ pub(super) fn barrier() -> bool {
     barrier() || register() && barrier()
 }
 
-/// Miri has no membarrier(2), and so looks at readers with fences.
+/// Miri and the model checker have no membarrier(2), and so look at readers with fences.
 fn register() -> bool {
-    !cfg!(miri) && membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok()
+    !cfg!(any(miri, loom)) && membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok()
 }
 
 /// In a forked child: the other threads are not there, and use nothing.
-#[cfg_attr(miri, allow(dead_code))]
+#[cfg_attr(any(miri, loom), allow(dead_code))]
 extern "C" fn forget_other_threads() {
     let own = own::get();
     for record in records().filter(|record| !ptr::eq(*record, own)) {

@@ -31,5 +31,6 @@ mod options;
 pub mod own;
 pub mod own_create;
 mod paths;
+mod sync;
 pub(crate) mod system;
 pub mod table;

@@ -9,15 +9,15 @@
 //! frees what another thread had in its hands at that moment.
 
 use super::hazard::{Reading, barrier, is_named};
+use super::sync::{AtomicPtr, AtomicUsize};
 use std::ptr;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
-use std::sync::atomic::{AtomicPtr, AtomicUsize};
 
 /// Slots of a chunk, which comes into being when the first of its numbers is set.
-const CHUNK: usize = if cfg!(miri) { 1 << 4 } else { 1 << 16 };
+const CHUNK: usize = if cfg!(any(miri, loom)) { 1 << 2 } else { 1 << 16 };
 
 /// Chunks for all numbers that an `i32` can be. Most pages of this are never touched.
-const CHUNKS: usize = if cfg!(miri) { 1 << 4 } else { 1 << 15 };
+const CHUNKS: usize = if cfg!(any(miri, loom)) { 1 << 2 } else { 1 << 15 };
 
 /// A value, and where it stands among the retired ones.
 struct Node<T> {
@@ -71,11 +71,22 @@ impl<T: Send + Sync + 'static> Table<T> {
     /// assert_eq!(NAMES.read(3, |name| name.len()), Found::Value(5));
     /// assert_eq!(NAMES.read(4, |name| name.len()), Found::Nothing);
     /// ```
+    #[cfg(not(loom))]
     pub const fn new() -> Table<T> {
         Table {
             chunks: [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS],
             end: AtomicUsize::new(0),
             retired: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
+
+    /// A table without values. The model checker's atomics are no constants.
+    #[cfg(loom)]
+    pub fn new() -> Table<T> {
+        Table {
+            chunks: std::array::from_fn(|_| AtomicPtr::default()),
+            end: AtomicUsize::new(0),
+            retired: AtomicPtr::default(),
         }
     }
 
@@ -91,7 +102,7 @@ impl<T: Send + Sync + 'static> Table<T> {
         loop {
             if node.is_null() || node == blocked() {
                 let empty = node.is_null();
-                drop(reading);
+                self.end_of(reading);
                 return if empty { Found::Nothing } else { Found::Blocked };
             }
             reading.names(node.cast());
@@ -104,10 +115,7 @@ impl<T: Send + Sync + 'static> Table<T> {
         // SAFETY: the node was in the slot after this thread's record named it, so nobody frees it
         // until the record names it no more.
         let result = using(unsafe { &(*node).value });
-        drop(reading);
-        if !self.retired.load(Relaxed).is_null() {
-            self.free_retired();
-        }
+        self.end_of(reading);
         Found::Value(result)
     }
 
@@ -124,15 +132,22 @@ impl<T: Send + Sync + 'static> Table<T> {
         let reading = Reading::begin_at_once()?;
         reading.names(node.cast());
         if slot.load(Acquire) != node {
+            self.end_of(reading);
             return None;
         }
         // SAFETY: as in `read`.
         let result = using(unsafe { &(*node).value });
+        self.end_of(reading);
+        Some(result)
+    }
+
+    /// Ends a read. Who took a node away that it named, if only in passing, has left it to this thread.
+    #[inline(always)]
+    fn end_of(&self, reading: Reading) {
         drop(reading);
         if !self.retired.load(Relaxed).is_null() {
             self.free_retired();
         }
-        Some(result)
     }
 
     /// Gives a number this value instead of what it had.
@@ -203,15 +218,10 @@ impl<T: Send + Sync + 'static> Table<T> {
     fn make_slot(&self, number: usize) -> Option<&AtomicPtr<Node<T>>> {
         let chunk = self.chunks.get(number / CHUNK)?;
         if chunk.load(Acquire).is_null() {
-            let layout = std::alloc::Layout::new::<Chunk<T>>();
-            // SAFETY: the layout is not empty, and zeros are a chunk of null pointers.
-            let new = unsafe { std::alloc::alloc_zeroed(layout) }.cast::<Chunk<T>>();
-            if new.is_null() {
-                std::alloc::handle_alloc_error(layout);
-            }
+            let new = Box::into_raw(empty_chunk());
             if chunk.compare_exchange(ptr::null_mut(), new, AcqRel, Acquire).is_err() {
-                // SAFETY: it was allocated above, and nobody else has seen it.
-                unsafe { std::alloc::dealloc(new.cast(), layout) };
+                // SAFETY: it was a box above, and nobody else has seen it.
+                drop(unsafe { Box::from_raw(new) });
             }
         }
         self.end.fetch_max(number + 1, AcqRel);
@@ -270,7 +280,18 @@ impl<T: Send + Sync + 'static> Table<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(not(loom))]
+fn empty_chunk<T>() -> Box<Chunk<T>> {
+    // SAFETY: zeros are a chunk of null pointers.
+    unsafe { Box::new_zeroed().assume_init() }
+}
+
+#[cfg(loom)]
+fn empty_chunk<T>() -> Box<Chunk<T>> {
+    Box::new(std::array::from_fn(|_| AtomicPtr::default()))
+}
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -298,9 +319,8 @@ mod tests {
 
     fn table() -> (&'static Table<Counted>, Arc<AtomicUsize>) {
         // On the heap from the start: it is too large for a thread's stack.
-        let layout = std::alloc::Layout::new::<Table<Counted>>();
-        // SAFETY: zeros are a table without values, and it lives for ever.
-        let table = unsafe { &*std::alloc::alloc_zeroed(layout).cast::<Table<Counted>>() };
+        // SAFETY: zeros are a table without values.
+        let table: &_ = Box::leak(unsafe { Box::<Table<Counted>>::new_zeroed().assume_init() });
         // Checkers take what cannot be reached any more for lost.
         static TABLES: Mutex<Vec<&Table<Counted>>> = Mutex::new(Vec::new());
         TABLES.lock().expect("no panic").push(table);
