@@ -16,7 +16,7 @@ use rustix::fs::{self, AtFlags, CWD, FlockOperation, MemfdFlags, Mode, OFlags};
 use rustix::io::{Errno, Result};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// What has ids, each kind its own.
@@ -127,7 +127,7 @@ pub fn hold(fd: BorrowedFd<'_>) -> Result<()> {
 /// ```
 pub fn enter(kind: Kind, id: u32, fd: BorrowedFd<'_>) -> Result<()> {
     hold(fd)?;
-    sweep_once();
+    sweep_now_and_then();
     let entry = entry(kind, id)?;
     match link(fd, &entry) {
         Err(Errno::EXIST) if is_same(fd, &entry) => Ok(()),
@@ -215,20 +215,27 @@ pub fn next_id(kind: Kind, after: u32) -> Option<u32> {
     None
 }
 
-/// Takes away the entries of dead objects, and so gives their memory back.
-pub fn sweep() {
-    for kind in Kind::ALL {
-        for id in ids(kind).unwrap_or_default() {
-            is_alive(kind, id);
-        }
-    }
+/// Takes away the entries of dead objects, and so gives their memory back. Says how many are left.
+pub fn sweep() -> usize {
+    let left = |kind| {
+        let ids = ids(kind).unwrap_or_default().into_iter();
+        ids.filter(|id| is_alive(kind, *id)).count()
+    };
+    Kind::ALL.into_iter().map(left).sum()
 }
 
-/// What processes left that ended without closing anything.
-fn sweep_once() {
-    static SWEPT: AtomicBool = AtomicBool::new(false);
-    if !SWEPT.swap(true, Relaxed) {
-        sweep();
+/// Takes away what processes left that ended without closing anything, and what was closed by a
+/// descriptor that nobody knew to be an object's: at first, and then each time that as many objects have
+/// been entered as there were. So each costs as much as a few looks at one, and no more is ever left than
+/// there is.
+fn sweep_now_and_then() {
+    const AT_LEAST: usize = 64;
+    static TO_ENTER: AtomicUsize = AtomicUsize::new(0);
+    let less_by_one = |left: usize| left.checked_sub(1);
+    if TO_ENTER.fetch_update(Relaxed, Relaxed, less_by_one).is_err() {
+        // Others that come meanwhile need not sweep, too.
+        TO_ENTER.store(AT_LEAST, Relaxed);
+        TO_ENTER.store(sweep().max(AT_LEAST), Relaxed);
     }
 }
 

@@ -127,6 +127,7 @@ fn child_entry() {
                 assert_eq!(usermap_c::foreign::interpose_close::close(copy), 0);
                 format!("{left} {}", entries())
             }
+            "entries" => entries().to_string(),
             "next" => match Process.next_id(id(1)) {
                 Some(id) => id.to_string(),
                 None => "none".to_owned(),
@@ -196,6 +197,23 @@ fn what_is_closed_last_is_gone_at_once() {
     let folder = folder("closed");
     let mut one = Other::start(&folder);
     assert_eq!(one.ask("by_descriptor 5"), "1 0");
+    one.kill();
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// Of what nobody has any more, but did not close where that is seen, the memory comes back as well.
+#[test]
+fn what_others_left_goes_as_new_maps_come() {
+    let folder = folder("left");
+    let (mut one, mut other) = (Other::start(&folder), Other::start(&folder));
+    one.id("create");
+    (0..3).for_each(|_| _ = other.id("create"));
+    other.kill();
+    assert_eq!(one.id("entries"), 4);
+    (0..64).for_each(|_| _ = one.id("create"));
+    assert_eq!(one.id("entries"), 68);
+    one.id("create");
+    assert_eq!(one.id("entries"), 66, "all that are left are its own");
     one.kill();
     std::fs::remove_dir_all(folder).unwrap();
 }
