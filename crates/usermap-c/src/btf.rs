@@ -47,7 +47,7 @@ impl Object {
         })?;
         for probe in 0.. {
             let id = id_of(bytes, probe);
-            match registry::open(Kind::Btf, id).ok().and_then(Object::from_file) {
+            match Object::by_id(id) {
                 Some(found) if found.btf.bytes() == bytes => return Ok(found),
                 // Another one's id.
                 Some(_) => continue,
@@ -69,6 +69,11 @@ impl Object {
             }
         }
         Err(io("finding an id for BTF", Errno::NOSPC))
+    }
+
+    /// BTF that is loaded.
+    fn by_id(id: u32) -> Option<Object> {
+        registry::open(Kind::Btf, id).ok().and_then(Object::from_file)
     }
 
     /// What a file is that may be BTF.
@@ -125,17 +130,19 @@ static TOLD: Mutex<BTreeMap<u32, Arc<Object>>> = Mutex::new(BTreeMap::new());
 pub fn types_of(map: &Map) -> Option<Types> {
     let types = map.types().ok()??;
     let id = id_of(types.btf(), 0);
-    // Not waited for: it could be held by a thread that a fork left behind.
-    let told = TOLD.try_lock().ok().and_then(|told| told.get(&id).cloned());
-    let object = match told.filter(|object| object.btf.bytes() == types.btf()) {
+    let object = match told(id).filter(|object| object.btf.bytes() == types.btf()) {
         Some(object) => object,
-        None => keep(Object::load(types.btf()).ok()?),
+        None => keep(Arc::new(Object::load(types.btf()).ok()?)),
     };
     object.types(types.key(), types.value())
 }
 
-fn keep(object: Object) -> Arc<Object> {
-    let object = Arc::new(object);
+/// What is kept is not waited for: a thread that a fork left behind could hold it.
+fn told(id: u32) -> Option<Arc<Object>> {
+    TOLD.try_lock().ok()?.get(&id).cloned()
+}
+
+fn keep(object: Arc<Object>) -> Arc<Object> {
     if let Ok(mut told) = TOLD.try_lock() {
         told.insert(object.id, object.clone());
     }
@@ -146,10 +153,9 @@ fn keep(object: Object) -> Arc<Object> {
 /// the types keep their numbers; else what the two need.
 pub(crate) fn carried(types: &Types) -> Option<MapTypes> {
     const MOST: usize = 1 << 18;
-    let told = TOLD.try_lock().ok().and_then(|told| told.get(&types.btf_id).cloned());
-    let object = match told {
+    let object = match told(types.btf_id) {
         Some(object) => object,
-        None => keep(registry::open(Kind::Btf, types.btf_id).ok().and_then(Object::from_file)?),
+        None => keep(Arc::new(Object::by_id(types.btf_id)?)),
     };
     let (key, value) = (types.key.map_or(0, |key| key.0), types.value.0);
     if object.btf.bytes().len() <= MOST {
@@ -164,9 +170,7 @@ pub(crate) fn types(fd: i32, key: u32, value: u32) -> Result<Types, BadFd> {
     match descriptor::get(fd)? {
         Open::Btf(object) => {
             let types = object.types(key, value).ok_or(BadFd::NotAMap)?;
-            if let Ok(mut told) = TOLD.try_lock() {
-                told.insert(object.id, object.clone());
-            }
+            keep(object);
             Ok(types)
         }
         _ => Err(BadFd::NotAMap),
@@ -218,8 +222,10 @@ pub(crate) fn get_fd_by_id(attr: &Attr) -> Result<i32> {
     if attr.u32(8) != 0 {
         return Err(attr.invalid("BTF takes no open_flags"));
     }
-    let found = registry::open(Kind::Btf, attr.u32(0)).ok().and_then(Object::from_file);
-    give(found.ok_or_else(|| attr.error("no BTF has this id", errno::ENOENT))?)
+    give(
+        Object::by_id(attr.u32(0))
+            .ok_or_else(|| attr.error("no BTF has this id", errno::ENOENT))?,
+    )
 }
 
 fn give(object: Object) -> Result<i32> {

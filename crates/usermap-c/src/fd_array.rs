@@ -225,7 +225,7 @@ impl FdArray {
         if self.holds != Holds::Programs {
             return Err(attr.error("what this array holds cannot be looked up", errno::ENOTSUPP));
         }
-        let id = number_at(&self.map, index);
+        let id = number_at(&readable(&self.map), index);
         let id =
             id.filter(|id| self.program(*id).is_some() || registry::is_alive(Kind::Program, *id));
         let id = id.ok_or_else(|| attr.error("there is no program", errno::ENOENT))?;
@@ -263,7 +263,7 @@ impl FdArray {
         self.check_access(attr, false, true)?;
         let index = key(attr)?;
         self.check_index(attr, index)?;
-        if number_at(&self.map, index).is_none() {
+        if number_at(&readable(&self.map), index).is_none() {
             return Err(attr.error("there is nothing", errno::ENOENT));
         }
         self.map.update(&index.to_ne_bytes(), &[0; 4], 0)?;
@@ -312,21 +312,20 @@ fn key(attr: &Attr) -> Result<u32> {
     Ok(u32::from_ne_bytes(key))
 }
 
+/// A handle that may read, if that can be had.
+fn readable(map: &Map) -> Map {
+    map.reopen(0).unwrap_or_else(|_| map.clone())
+}
+
 /// The number at an index, unless it is 0.
 fn number_at(map: &Map, index: u32) -> Option<u32> {
     let mut number = [0; 4];
-    let map = map.reopen(0).unwrap_or_else(|_| map.clone());
     map.lookup(&index.to_ne_bytes(), &mut number, 0).ok()?;
     Some(u32::from_ne_bytes(number)).filter(|number| *number != 0)
 }
 
 /// All indices that have a program, with its id.
 pub(crate) fn ids(map: &Map) -> impl Iterator<Item = (u32, u32)> {
-    let map = map.reopen(0).unwrap_or_else(|_| map.clone());
-    (0..map.spec().max_entries).filter_map(move |index| {
-        let mut number = [0; 4];
-        map.lookup(&index.to_ne_bytes(), &mut number, 0).ok()?;
-        let id = u32::from_ne_bytes(number);
-        (id != 0).then_some((index, id))
-    })
+    let map = readable(map);
+    (0..map.spec().max_entries).filter_map(move |index| Some((index, number_at(&map, index)?)))
 }

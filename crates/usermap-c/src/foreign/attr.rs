@@ -1,11 +1,9 @@
 //! `union bpf_attr`, filled in by a function that C called, for the bpf(2) seam.
 
 use super::system::set_errno;
+use crate::attr::{BYTES, word};
 use crate::seam;
 use libc::c_void;
-
-/// `sizeof(union bpf_attr)` in Linux 6.18.
-const BYTES: usize = 168;
 
 /// The attribute of one call.
 #[repr(align(8))]
@@ -35,7 +33,7 @@ impl Attr {
 
     /// A field, after the call may have written it.
     pub(super) fn field(&self, offset: usize) -> u32 {
-        self.0[offset..].first_chunk().map_or(0, |bytes| u32::from_ne_bytes(*bytes))
+        word(&self.0, offset)
     }
 
     /// Runs the command; gives a descriptor or 0, or an error number.

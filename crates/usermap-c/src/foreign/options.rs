@@ -3,6 +3,7 @@
 //! there, and what is shorter is zero where it ends (libbpf's `OPTS_VALID` and `OPTS_GET`).
 
 use super::memory;
+use crate::attr::{long, word};
 use libc::c_void;
 use usermap::abi::errno;
 
@@ -45,11 +46,11 @@ impl<const N: usize> Options<N> {
 
     /// A field at its offset.
     pub(super) fn u32(&self, offset: usize) -> u32 {
-        self.bytes[offset..].first_chunk().map_or(0, |bytes| u32::from_ne_bytes(*bytes))
+        word(&self.bytes, offset)
     }
 
     /// A field at its offset.
     pub(super) fn u64(&self, offset: usize) -> u64 {
-        self.bytes[offset..].first_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes))
+        long(&self.bytes, offset)
     }
 }

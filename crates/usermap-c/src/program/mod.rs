@@ -104,6 +104,10 @@ impl Program {
         Some(program)
     }
 
+    fn by_id(id: u32) -> Option<Program> {
+        registry::open(Kind::Program, id).ok().and_then(Program::from_file)
+    }
+
     fn maps(&self) -> Vec<Map> {
         self.maps.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -158,8 +162,7 @@ pub(crate) fn get(fd: i32) -> Result<Arc<Program>, BadFd> {
 
 /// The program of an id.
 pub(crate) fn by_number(id: u32) -> Option<Arc<Program>> {
-    let load = || Program::from_file(registry::open(Kind::Program, id).ok()?).map(Arc::new);
-    descriptor::program(id).or_else(load)
+    descriptor::program(id).or_else(|| Program::by_id(id).map(Arc::new))
 }
 
 fn of(attr: &Attr, fd: u32) -> Result<Arc<Program>> {
@@ -179,8 +182,7 @@ pub(crate) fn install(command: u32, program: Program) -> Result<i32> {
 
 /// `BPF_PROG_GET_FD_BY_ID`: struct { u32 prog_id; }
 fn by_id(attr: &Attr) -> Result<i32> {
-    let found = registry::open(Kind::Program, attr.u32(0)).ok().and_then(Program::from_file);
-    match found {
+    match Program::by_id(attr.u32(0)) {
         Some(program) => install(command::PROG_GET_FD_BY_ID, program),
         None => Err(attr.error("no program has this id", errno::ENOENT)),
     }
