@@ -251,11 +251,17 @@ fn chain(name: &'static str, kind: MapType, value_size: u32) -> Base {
     let spec = Spec::new(kind, 4, value_size, 24).flags(map_flags::ZERO_SEED);
     let spec = if kind.is_per_cpu() { spec.cpus(2) } else { spec };
     let mut base = Base::new(name, spec, 23);
-    // 32 of the kernel's buckets, the first half of which are usermap's first.
+    // Of two of the kernel's 32 buckets, which are in one of usermap's however many places that has.
     let keys = (0_u32..).map(|i| i.to_le_bytes().to_vec());
-    let mut keys: Vec<_> = keys.filter(|key| jhash(key) % 32 < 16).take(60).collect();
+    let mut keys: Vec<_> = keys.filter(|key| jhash(key) % 32 < 2).take(60).collect();
     keys.sort();
     base.keys = Arc::new(keys);
+    let map = Map::create(&base.spec).expect("a map");
+    for key in &base.keys[..base.start] {
+        map.update(key, new(&map, 1), BPF_ANY).expect("room");
+    }
+    let check = map.check().expect("a check");
+    assert!(check.chains == 1 && check.chained > 4, "they are in no chain: {check:?}");
     base
 }
 

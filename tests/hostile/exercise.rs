@@ -1,11 +1,16 @@
 //! Every function once, with no expectation but that it comes back.
 
+use std::sync::OnceLock;
+use usermap::abi::map_flags::ZERO_SEED;
 use usermap::abi::{BPF_ANY, BPF_EXIST, cpu_flags};
 use usermap::{Map, MapType, MapTypes, Spec};
+use usermap_tests::keys::jhash;
 use usermap_tests::rng::Rng;
 
 /// Entries of the maps here.
 pub const MAX: u32 = 100;
+/// Bytes of the keys of two of them.
+const LONG: usize = 13;
 
 /// A map's spec of each kind.
 pub fn specs() -> Vec<Spec> {
@@ -15,10 +20,10 @@ pub fn specs() -> Vec<Spec> {
         if kind.is_per_cpu() { spec.cpus(2) } else { spec }
     };
     let mut specs: Vec<Spec> = MapType::ALL.map(spec).to_vec();
-    // Another size of key and value, without preallocation.
-    let mut other = Spec::new(MapType::Hash, 13, 50, MAX).flags(1);
+    // Another size of key and value, without preallocation; and with a long chain.
+    let mut other = Spec::new(MapType::Hash, LONG as u32, 50, MAX).flags(1);
     specs.push(other.clone());
-    other.flags = usermap::abi::map_flags::ZERO_SEED;
+    other.flags = ZERO_SEED;
     specs.push(other);
     let mut btf = vec![0; 200];
     btf[..2].copy_from_slice(&0xeb9f_u16.to_ne_bytes());
@@ -41,9 +46,22 @@ pub fn fill(map: &Map) {
 }
 
 fn key(map: &Map, i: u32) -> Vec<u8> {
+    let size = map.spec().key_size as usize;
+    if size == LONG && map.spec().flags & ZERO_SEED != 0 {
+        return chained()[i as usize].clone();
+    }
     let mut key = i.to_le_bytes().to_vec();
-    key.resize(map.spec().key_size as usize, 3);
+    key.resize(size, 3);
     key
+}
+
+/// Keys of one bucket, most of which are in its chain: of the first of the kernel's 128.
+fn chained() -> &'static [Vec<u8>] {
+    static KEYS: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
+    KEYS.get_or_init(|| {
+        let keys = (0_u32..).map(|i| [&i.to_le_bytes()[..], &[3; LONG - 4]].concat());
+        keys.filter(|key| jhash(key).is_multiple_of(128)).take(MAX as usize + 20).collect()
+    })
 }
 
 /// Does about `operations` of everything that there is. The map may say anything.
