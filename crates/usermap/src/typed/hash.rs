@@ -3,7 +3,7 @@
 use super::{Number, Plain, ValueRef, checked, common};
 use crate::abi::{BPF_ANY, BPF_EXIST, BPF_NOEXIST, MapType};
 use crate::error::{Error, Reason, Result};
-use crate::kind::hash::{AHEAD, Hash, Presence, Snapshot, Value, Want, Wanted};
+use crate::kind::hash::{Hash, Presence, Snapshot, Value, Want, Wanted};
 use crate::map::{Map, Tried, View};
 use crate::mem::owner::Writer;
 use crate::spec::Spec;
@@ -96,29 +96,42 @@ impl<K: Plain, V: Plain> HashMap<K, V> {
                 return Err(Reason::Invalid("there must be as many values as keys"));
             }
             let hash = self.hash()?;
-            if !hash.is_far() {
-                return self.get_each(hash, keys, values);
+            match keys.len() {
+                _ if !hash.is_far() => self.get_each(hash, keys, values),
+                // What is not used of a longer list is to be made, too.
+                0..=16 => self.get_ahead::<16>(hash, keys, values),
+                _ => self.get_ahead::<32>(hash, keys, values),
             }
-            for (keys, values) in keys.chunks(AHEAD).zip(values.chunks_mut(AHEAD)) {
-                let mut wanted = [Wanted::default(); AHEAD];
-                let wanted = &mut wanted[..keys.len()];
-                for (wanted, key) in wanted.iter_mut().zip(keys) {
-                    *wanted = hash.want(key.as_bytes(), size_of::<V>());
-                }
-                for wanted in wanted.iter_mut() {
-                    hash.approach(wanted);
-                }
-                for ((wanted, key), place) in wanted.iter().zip(keys).zip(values) {
-                    let (key, mut value) = (key.as_bytes(), V::new_zeroed());
-                    let found = match hash.get_wanted(wanted, key, value.as_mut_bytes()) {
-                        Some(found) => found,
-                        None => self.read_slowly(hash, key, &mut value)?,
-                    };
-                    *place = found.then_some(value);
-                }
-            }
-            Ok(())
         })
+    }
+
+    /// Each step for so many keys at once.
+    #[inline(always)]
+    fn get_ahead<const AHEAD: usize>(
+        &self,
+        hash: Hash<'_>,
+        keys: &[K],
+        values: &mut [Option<V>],
+    ) -> Tried<()> {
+        for (keys, values) in keys.chunks(AHEAD).zip(values.chunks_mut(AHEAD)) {
+            let mut wanted = [Wanted::default(); AHEAD];
+            let wanted = &mut wanted[..keys.len()];
+            for (wanted, key) in wanted.iter_mut().zip(keys) {
+                *wanted = hash.want(key.as_bytes(), size_of::<V>());
+            }
+            for wanted in wanted.iter_mut() {
+                hash.approach(wanted);
+            }
+            for ((wanted, key), place) in wanted.iter().zip(keys).zip(values) {
+                let (key, mut value) = (key.as_bytes(), V::new_zeroed());
+                let found = match hash.get_wanted(wanted, key, value.as_mut_bytes()) {
+                    Some(found) => found,
+                    None => self.read_slowly(hash, key, &mut value)?,
+                };
+                *place = found.then_some(value);
+            }
+        }
+        Ok(())
     }
 
     /// The same one by one.

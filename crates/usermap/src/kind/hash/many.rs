@@ -8,9 +8,6 @@ use crate::mem::buckets::Bucket;
 use crate::mem::sync::acquire;
 use crate::mem::{Region, bytes};
 
-/// Keys to take each step with.
-pub(crate) const AHEAD: usize = 32;
-
 /// Words of a map that is near as a whole, and does not need the steps.
 const NEAR: usize = 1 << 16;
 

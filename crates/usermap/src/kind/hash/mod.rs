@@ -59,7 +59,7 @@ mod starvation;
 mod walk;
 
 pub use layout::HashLayout;
-pub(crate) use many::{AHEAD, Wanted};
+pub(crate) use many::Wanted;
 pub(crate) use walk::{Snapshot, Want};
 
 use super::{Extent, redo::Redo};
