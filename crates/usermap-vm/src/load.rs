@@ -31,6 +31,7 @@ pub struct Options {
     interpret: bool,
     budget: u64,
     slots: Option<u32>,
+    huge_pages: bool,
     only: Option<Vec<String>>,
     helpers: HashMap<u32, (&'static str, OwnHelper)>,
     trace: Option<Trace>,
@@ -42,6 +43,7 @@ impl Default for Options {
             interpret: false,
             budget: 1 << 30,
             slots: None,
+            huge_pages: false,
             only: None,
             helpers: HashMap::new(),
             trace: None,
@@ -104,6 +106,27 @@ impl Options {
     /// ```
     pub fn slots(mut self, slots: u32) -> Options {
         self.slots = Some(slots);
+        self
+    }
+
+    /// Whether the maps that are created are to be in pages of 2 MiB, as
+    /// [`Spec::huge_pages`] says: programs that use much of a large map are faster then, and
+    /// loading takes all memory of the maps at once. Maps that are made with `NO_PREALLOC` take
+    /// theirs as needed all the same.
+    ///
+    /// ```
+    /// # use usermap_vm::{Object, Options};
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/objects/firewall.bpf.o");
+    /// let mut object = Object::open(path)?;
+    /// object.max_entries("blocked_ports", 100_000)?;
+    /// let loaded = object.load(&Options::new().huge_pages(true))?;
+    /// let pages = loaded.map("blocked_ports")?.huge_pages();
+    /// assert!(pages.wanted);
+    /// println!("{} bytes of it", pages.bytes);
+    /// # Ok::<(), usermap_vm::Error>(())
+    /// ```
+    pub fn huge_pages(mut self, wanted: bool) -> Options {
+        self.huge_pages = wanted;
         self
     }
 
@@ -227,8 +250,7 @@ impl Object {
     /// # Ok::<(), usermap_vm::Error>(())
     /// ```
     pub fn load(&self, options: &Options) -> Result<Loaded> {
-        let slots = options.slot_count();
-        let make = |(index, definition)| self.make(index, definition, slots);
+        let make = |(index, definition)| self.make(index, definition, options);
         let maps = self.maps().iter().enumerate().map(make).collect::<Result<_>>()?;
         self.load_with(maps, options, |index| self.pin_of(index).is_some())
     }
@@ -307,15 +329,15 @@ impl Object {
     }
 
     /// Makes or opens a map.
-    fn make(&self, index: usize, definition: &MapDefinition, slots: u32) -> Result<Storage> {
+    fn make(&self, index: usize, definition: &MapDefinition, options: &Options) -> Result<Storage> {
         Ok(match definition.map_type {
             PROG_ARRAY => Storage::Programs(ProgramArray::new(definition.max_entries)),
-            PERF_EVENT_ARRAY => Storage::Events(EventArray::new(slots)),
-            _ => Storage::Map(self.open_map(index, definition, slots)?),
+            PERF_EVENT_ARRAY => Storage::Events(EventArray::new(options.slot_count())),
+            _ => Storage::Map(self.open_map(index, definition, options)?),
         })
     }
 
-    fn open_map(&self, index: usize, definition: &MapDefinition, slots: u32) -> Result<Map> {
+    fn open_map(&self, index: usize, definition: &MapDefinition, options: &Options) -> Result<Map> {
         let Some(map_type) = MapType::from_id(definition.map_type) else {
             return Err(Error::Unsupported {
                 object: self.name().to_owned(),
@@ -329,8 +351,10 @@ impl Object {
         spec.map_extra = definition.map_extra;
         spec.numa_node = definition.numa_node;
         spec.spin_lock = definition.spin_lock;
+        let as_needed = definition.map_flags & map_flags::NO_PREALLOC != 0;
+        spec.huge_pages = options.huge_pages && !as_needed;
         let spec = spec.name(&kernel_name(&definition.name))?;
-        let spec = if map_type.is_per_cpu() { spec.cpus(slots) } else { spec };
+        let spec = if map_type.is_per_cpu() { spec.cpus(options.slot_count()) } else { spec };
         let spec = match self.types_of(definition) {
             Some(types) => spec.types(types),
             None => spec,

@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::run::{ArrayLayout, HashTable, LoadedMap, Storage, Table};
-use crate::sandbox::cage::{Cage, LARGEST, MAPS, PAGE, SMALLEST};
+use crate::sandbox::cage::{Cage, HUGE, LARGEST, MAPS, PAGE, SMALLEST};
 use usermap::Map;
 use usermap::abi::map_flags;
 
@@ -27,6 +27,10 @@ impl Places {
             && let Some(memory) = map.value_memory()?
         {
             start = self.next;
+            if memory.length >= HUGE {
+                // As far from a multiple as in the file: so it can be mapped in large pages.
+                start += memory.start.wrapping_sub(start) % HUGE;
+            }
             self.next = (start + memory.length).next_multiple_of(PAGE) + PAGE;
             table = table_of(map, start)?;
         }

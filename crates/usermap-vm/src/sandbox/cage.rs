@@ -27,6 +27,8 @@ use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 /// Bytes of a page, of which all parts are multiples.
 pub(crate) const PAGE: u64 = 4096;
+/// Bytes of a large page, of which the base is a multiple.
+pub(crate) const HUGE: u64 = 2 << 20;
 /// Bytes of a stack frame (`MAX_BPF_STACK`).
 pub(crate) const FRAME: u64 = 512;
 /// Frames (`MAX_CALL_FRAMES`).
@@ -75,6 +77,8 @@ struct Part {
 /// The memory of one runner of programs.
 #[derive(Debug)]
 pub(crate) struct Cage {
+    /// Where the reservation starts.
+    start: NonNull<u8>,
     base: NonNull<u8>,
     mask: u64,
     /// By address.
@@ -101,21 +105,22 @@ pub(crate) enum Atomic {
 impl Cage {
     /// A range of `2^bits` addresses with a stack, a context, a packet and scratch memory.
     pub(crate) fn new(bits: u32) -> rustix::io::Result<Cage> {
-        let size = 1_u64 << bits.clamp(SMALLEST, LARGEST);
+        let mask = (1_u64 << bits.clamp(SMALLEST, LARGEST)) - 1;
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
         // SAFETY: a new mapping at an address that the kernel chooses aliases nothing.
         let start = unsafe {
             rustix::mm::mmap_anonymous(
                 std::ptr::null_mut(),
-                (size + 2 * AROUND) as usize,
+                reserved(mask),
                 ProtFlags::empty(),
                 flags,
             )?
         };
         let start = NonNull::new(start.cast::<u8>()).ok_or(rustix::io::Errno::NOMEM)?;
+        let before = (start.addr().get() + AROUND as usize).next_multiple_of(HUGE as usize);
         // SAFETY: within the reservation.
-        let base = unsafe { start.add(AROUND as usize) };
-        let mut cage = Cage { base, mask: size - 1, parts: Vec::new() };
+        let base = unsafe { start.add(before - start.addr().get()) };
+        let mut cage = Cage { start, base, mask, parts: Vec::new() };
         cage.open("the stack", STACK, FRAME * FRAMES)?;
         cage.open("the context", CONTEXT, CONTEXT_BYTES)?;
         cage.open("scratch memory", SCRATCH, SCRATCH_BYTES)?;
@@ -366,6 +371,11 @@ impl Cage {
     }
 }
 
+/// How much is reserved for so large a cage: what is around it, too, and enough to start anywhere.
+fn reserved(mask: u64) -> usize {
+    (mask + 1 + 2 * AROUND + HUGE) as usize
+}
+
 /// Copies from memory that others may write to: whole words where it can.
 fn copy_out(from: *mut u8, to: &mut [u8]) {
     let head = from.align_offset(8).min(to.len());
@@ -410,10 +420,8 @@ impl Drop for Cage {
     fn drop(&mut self) {
         // SAFETY: the reservation is this cage's own, and nothing refers into it any more: all
         // accesses go through `&self`.
-        let unmapped = unsafe {
-            let start = self.base().sub(AROUND as usize);
-            rustix::mm::munmap(start.cast(), (self.mask + 1 + 2 * AROUND) as usize)
-        };
+        let unmapped =
+            unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), reserved(self.mask)) };
         debug_assert!(unmapped.is_ok());
     }
 }
