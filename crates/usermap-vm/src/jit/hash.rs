@@ -15,6 +15,9 @@ use usermap::HashLayout;
 /// The longest keys that are looked up in place.
 const LONGEST: usize = 64;
 
+/// What comparing a bucket's tags has bits for.
+const ALL_TAGS: u64 = 0xffff;
+
 /// A word of a key: how many bytes of it there are, and all of it, padded with zeros.
 #[derive(Clone, Copy)]
 struct Word {
@@ -40,17 +43,20 @@ impl Translator<'_, '_> {
 
         let [search, compare, next, hit, missing, absent, slowly, done] =
             std::array::from_fn(|_| self.builder.create_block());
-        for block in [next, missing, slowly] {
+        for block in [next, missing, absent, slowly] {
             self.builder.set_cold_block(block);
         }
-        let left = self.builder.append_block_param(search, I32);
+        let left = self.builder.append_block_param(search, I64);
         let given = self.builder.append_block_param(done, I64);
 
         let lock = self.builder.ins().atomic_load(I64, plain(), head);
         let same = self.same_tags(hash, head, layout.tags);
-        let occupied = self.builder.ins().ireduce(I32, lock);
-        let places = self.builder.ins().band(same, occupied);
-        let places = self.builder.ins().band_imm_s(places, layout.occupied as i64);
+        let mut places = self.builder.ins().band(same, lock);
+        if layout.occupied & ALL_TAGS != ALL_TAGS {
+            places = self.builder.ins().band_imm_s(places, layout.occupied as i64);
+        }
+        // With nothing to be completed, this is what it must still be at the end.
+        let lock = self.builder.ins().band_imm_s(lock, !layout.redo as i64);
         self.builder.ins().jump(search, &[BlockArg::Value(places)]);
 
         self.builder.switch_to_block(search);
@@ -58,7 +64,6 @@ impl Translator<'_, '_> {
 
         self.builder.switch_to_block(compare);
         let place = self.builder.ins().ctz(left);
-        let place = self.builder.ins().uextend(I64, place);
         let first = self.times(bucket, layout.places as usize * layout.key_stride);
         let entry = self.times(place, layout.key_stride);
         let entry = self.builder.ins().iadd(first, entry);
@@ -84,23 +89,29 @@ impl Translator<'_, '_> {
         let value = match layout.plane {
             0 => entry,
             plane => {
-                let first = self.times(bucket, layout.places as usize * layout.value_stride);
-                let value = self.times(place, layout.value_stride);
-                let value = self.builder.ins().iadd(first, value);
+                let value = match layout.value_stride == layout.key_stride {
+                    true => entry,
+                    false => {
+                        let first = layout.places as usize * layout.value_stride;
+                        let first = self.times(bucket, first);
+                        let value = self.times(place, layout.value_stride);
+                        self.builder.ins().iadd(first, value)
+                    }
+                };
                 let cpu = self.builder.ins().uload32(plain(), self.run, offsets::CPU);
                 let cpu = self.times(cpu, plane);
                 self.builder.ins().iadd(value, cpu)
             }
         };
         let value = self.builder.ins().iadd_imm_s(value, start as i64 + layout.values as i64);
-        self.finish((lock, head), layout.redo, value, [slowly, done]);
+        self.finish((lock, head), value, [slowly, done]);
 
         self.builder.switch_to_block(missing);
         let link = self.builder.ins().load(I32, plain(), head, layout.link as i32);
         self.builder.ins().brif(link, slowly, &[], absent, &[]);
         self.builder.switch_to_block(absent);
         let null = self.builder.ins().iconst(I64, 0);
-        self.finish((lock, head), layout.redo, null, [slowly, done]);
+        self.finish((lock, head), null, [slowly, done]);
 
         self.builder.switch_to_block(slowly);
         let value = self.call_look_up(map);
@@ -187,7 +198,7 @@ impl Translator<'_, '_> {
         let wanted = self.builder.ins().splat(I8X16, tag);
         let tags = self.builder.ins().load(I8X16, plain(), head, tags as i32);
         let same = self.builder.ins().icmp(IntCC::Equal, tags, wanted);
-        self.builder.ins().vhigh_bits(I32, same)
+        self.builder.ins().vhigh_bits(I64, same)
     }
 
     /// Not 0 if the key at a host address is another one.
@@ -199,6 +210,11 @@ impl Translator<'_, '_> {
                 (self.builder.ins().iadd(at, offset), 0)
             }
         };
+        if let [Word { bytes: 4, value }] = key {
+            let there = self.builder.ins().load(I32, plain(), at, offset);
+            let value = self.builder.ins().ireduce(I32, *value);
+            return self.builder.ins().icmp(IntCC::NotEqual, there, value);
+        }
         let mut differ = None;
         for (word, offset) in key.iter().zip((offset..).step_by(8)) {
             let there = match word.bytes {
@@ -219,21 +235,11 @@ impl Translator<'_, '_> {
         }
     }
 
-    /// Gives a value to the block that goes on, if the bucket is as it was when its lock word was
-    /// read, and needs no completion; else goes the usual way.
-    fn finish(
-        &mut self,
-        (lock, head): (Value, Value),
-        redo: u64,
-        value: Value,
-        [slowly, done]: [Block; 2],
-    ) {
-        let same = self.builder.create_block();
+    /// Gives a value to the block that goes on, if the bucket's lock word is what it is to be; else
+    /// goes the usual way.
+    fn finish(&mut self, (lock, head): (Value, Value), value: Value, [slowly, done]: [Block; 2]) {
         let now = self.builder.ins().atomic_load(I64, plain(), head);
         let changed = self.builder.ins().icmp(IntCC::NotEqual, now, lock);
-        self.builder.ins().brif(changed, slowly, &[], same, &[]);
-        self.builder.switch_to_block(same);
-        let redo = self.builder.ins().band_imm_s(lock, redo as i64);
-        self.builder.ins().brif(redo, slowly, &[], done, &[BlockArg::Value(value)]);
+        self.builder.ins().brif(changed, slowly, &[], done, &[BlockArg::Value(value)]);
     }
 }
