@@ -361,6 +361,16 @@ fn stamps() {
     });
 }
 
+/// All are impossible, so that none of them says how late it is.
+#[test]
+fn impossible_stamps() {
+    let map = filled(spec(MapType::Hash, 8).flags(map_flags::ZERO_SEED));
+    hash(&map).stamps_of_places().iter().for_each(|stamp| stamp.store(u64::MAX, Relaxed));
+    word(&map, STAMP).store(0, Relaxed);
+    assert_eq!(map.repair().unwrap().entries, u64::from(MAX));
+    is_usable(&map);
+}
+
 /// A map whose keys fall into one bucket, with a chain of seven.
 fn chained(kind: MapType) -> (Map, Vec<[u8; 4]>) {
     let map = Map::create_anonymous(&spec(kind, 8)).unwrap();

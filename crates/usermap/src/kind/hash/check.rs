@@ -260,6 +260,11 @@ impl<'r> Hash<'r> {
         self.key(self.slot_of_place(bucket, place))
     }
 
+    /// When the entries in the places of all buckets came.
+    pub(crate) fn stamps_of_places(&self) -> &'r [crate::mem::sync::AtomicU64] {
+        &self.words[self.geometry.stamps..][..self.geometry.buckets as usize * PLACES]
+    }
+
     pub(crate) fn bucket_of_key(&self, key: &[u8]) -> u32 {
         self.geometry.hash(key).bucket
     }

@@ -137,10 +137,12 @@ impl Hash<'_> {
     /// An entry came before those that are yet to come; one that says what cannot be, first of all.
     fn correct_stamp(&self, slot: Slot) {
         let (Some(stamp), last) = (self.stamp(slot), &self.words[header::STAMP]) else { return };
-        let came = stamp.load(Relaxed);
+        let mut came = stamp.load(Relaxed);
         if came >= u64::MAX / 2 {
-            stamp.store(0, Relaxed);
-        } else if came >= last.load(Relaxed) {
+            came = 0;
+            stamp.store(came, Relaxed);
+        }
+        if came >= last.load(Relaxed) {
             last.store(came + 1, Relaxed);
         }
     }
