@@ -6,8 +6,9 @@
 use crate::bare::complete;
 use crate::error::Result;
 use crate::helper::{EventArray, PERF_EVENT_ARRAY, PROG_ARRAY, ProgramArray};
-use crate::load::{Loaded, Options};
+use crate::load::Loaded;
 use crate::object::{MapDefinition, Object};
+use crate::options::Options;
 use crate::program::Program;
 use crate::raw::{Holds, MapReference, NAME, Raw, file_of, rename_maps};
 use crate::run::Storage;

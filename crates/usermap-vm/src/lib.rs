@@ -162,6 +162,7 @@ mod load;
 #[cfg(target_arch = "x86_64")]
 mod machine;
 mod object;
+mod options;
 mod places;
 mod program;
 mod program_type;
@@ -176,8 +177,9 @@ pub use context::{Context, Redirect, RedirectKind, Skb, Vlan, Xdp};
 pub use error::{Error, Fault, FaultKind, Result};
 pub use group::Group;
 pub use helper::{Event, Events, helper_name};
-pub use load::{Loaded, Options};
+pub use load::Loaded;
 pub use object::{Extern, Global, MapDefinition, Object, Obstacle};
+pub use options::Options;
 pub use program::{Outcome, Program, Runner};
 pub use program_type::ProgramType;
 pub use raw::{Holds, MapReference, Raw, rename_maps};

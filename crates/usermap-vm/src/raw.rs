@@ -8,7 +8,7 @@ use crate::code::{Code, Function, Strings};
 use crate::error::{Error, Result};
 use crate::group::Group;
 use crate::instruction::{Instruction, pseudo};
-use crate::load::Options;
+use crate::options::Options;
 use crate::program::Program;
 use crate::program_type::ProgramType;
 use rustix::fs::fstat;
