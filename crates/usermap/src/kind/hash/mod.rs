@@ -72,7 +72,7 @@ use crate::mem::owner::{self, Owners};
 use crate::mem::sync::AtomicU64;
 use crate::spec::Spec;
 
-/// How many of them inserts use; in models one, so that the second entry comes into a node.
+/// How many places of a bucket inserts use; in models one, so that the second entry comes into a node.
 const USED_PLACES: u32 = if cfg!(loom) { 1 } else { 15 };
 /// Entries of a full map, for each bucket.
 const LOAD: u32 = if cfg!(loom) { 1 } else { 9 };
