@@ -15,9 +15,6 @@ use usermap::HashLayout;
 /// The longest keys that are looked up in place.
 const LONGEST: usize = 64;
 
-/// What comparing a bucket's tags has bits for.
-const ALL_TAGS: u64 = 0xffff;
-
 /// A word of a key: how many bytes of it there are, and all of it, padded with zeros.
 #[derive(Clone, Copy)]
 struct Word {
@@ -51,10 +48,7 @@ impl Translator<'_, '_> {
 
         let lock = self.builder.ins().atomic_load(I64, plain(), head);
         let same = self.same_tags(hash, head, layout.tags);
-        let mut places = self.builder.ins().band(same, lock);
-        if layout.occupied & ALL_TAGS != ALL_TAGS {
-            places = self.builder.ins().band_imm_s(places, layout.occupied as i64);
-        }
+        let places = self.builder.ins().band(same, lock);
         // With nothing to be completed, this is what it must still be at the end.
         let lock = self.builder.ins().band_imm_s(lock, !layout.redo as i64);
         self.builder.ins().jump(search, &[BlockArg::Value(places)]);

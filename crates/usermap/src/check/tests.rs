@@ -6,7 +6,7 @@ use crate::header::{FROZEN, HINT, STAMP};
 use crate::kind::hash::Hash;
 use crate::{MapType, MapTypes, Spec, abi::map_flags};
 
-/// Entries of the maps here; all of them fit into two buckets and their chains.
+/// Entries of the maps here; all of them fit into three buckets and their chains.
 const MAX: u32 = 22;
 const COUNT: usize = 64;
 const HIGHEST: usize = 80;

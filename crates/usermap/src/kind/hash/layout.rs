@@ -30,7 +30,7 @@ pub struct HashLayout {
     pub kernel_bits: u32,
     /// Buckets.
     pub buckets: u32,
-    /// Places of a bucket.
+    /// Places of a bucket: sixteen. As many of the lock word's lowest bits say which are occupied.
     pub places: u32,
     /// Host address of the first bucket's head. It stays there as long as the map is open.
     pub heads: usize,
@@ -40,8 +40,6 @@ pub struct HashLayout {
     pub link: usize,
     /// Byte of a head where the tags are, one a place.
     pub tags: usize,
-    /// Bits of the lock word that say which places are occupied.
-    pub occupied: u64,
     /// The bit of the lock word that says that a change is to be completed.
     pub redo: u64,
     /// Host address of the first key, which stays as the heads do.
@@ -85,7 +83,6 @@ impl Hash<'_> {
             head_bytes: HEAD * 8,
             link: super::bucket::LINK * 8,
             tags: crate::mem::buckets::TAGS * 8,
-            occupied: super::bucket::OCCUPIED,
             redo: REDO,
             keys: address(geometry.keys)?,
             keys_among_values: geometry.keys.checked_sub(pages).map(|words| words * 8),
