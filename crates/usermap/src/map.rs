@@ -212,6 +212,12 @@ impl Inner {
     }
 }
 
+impl AsRef<Region> for Inner {
+    fn as_ref(&self) -> &Region {
+        &self.region
+    }
+}
+
 impl Repair for Inner {
     fn repair(&self, dead: Writer<'_>) -> Tried<()> {
         match self.view() {

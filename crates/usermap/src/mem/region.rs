@@ -28,7 +28,7 @@ enum Storage {
 pub(crate) struct Region {
     words: NonNull<[AtomicU64]>,
     storage: Storage,
-    buckets: Buckets,
+    buckets: Option<Buckets>,
 }
 
 // SAFETY: the words are atomics in memory that stays mapped as long as the region exists; the
@@ -44,7 +44,7 @@ impl Region {
         {
             let words: Box<[AtomicU64]> = (0..bytes / 8).map(|_| AtomicU64::new(0)).collect();
             let words = NonNull::from(Box::leak(words));
-            return Ok(Region { words, storage: Storage::Heap, buckets: Buckets::NONE });
+            return Ok(Region { words, storage: Storage::Heap, buckets: None });
         }
         #[cfg(not(any(miri, loom)))]
         {
@@ -57,7 +57,7 @@ impl Region {
             let start = huge::aligned(bytes, 0, map)
                 .map_err(|error| Error::io("taking memory for the map", "", error))?;
             let words = slice(start, bytes)?;
-            Ok(Region { words, storage: Storage::Anonymous, buckets: Buckets::NONE })
+            Ok(Region { words, storage: Storage::Anonymous, buckets: None })
         }
     }
 
@@ -66,7 +66,7 @@ impl Region {
         let start = map_file(fd.as_fd(), 0, bytes, writable)
             .map_err(|error| Error::io("mapping the map's file", path, error))?;
         let words = slice(start, bytes)?;
-        Ok(Region { words, storage: Storage::Descriptor(fd), buckets: Buckets::NONE })
+        Ok(Region { words, storage: Storage::Descriptor(fd), buckets: None })
     }
 
     /// The words.
@@ -78,19 +78,24 @@ impl Region {
         unsafe { self.words.as_ref() }
     }
 
-    /// Finds the buckets of a hash: `count` heads from one word on, their places' entries of
-    /// `stride` words each from another. There are none if they do not fit.
-    pub(crate) fn find_buckets(&mut self, heads: usize, entries: usize, count: u32, stride: usize) {
+    /// Finds the buckets of a hash, whose heads and whose entries of `stride` words start at these
+    /// words. There are none if they do not fit.
+    pub(crate) fn find_buckets(
+        &mut self,
+        heads: usize,
+        entries: usize,
+        stride: usize,
+        mask_and_scale: (u64, u64),
+    ) {
         // SAFETY: the words stay as they are until the region is dropped, and the buckets are its
         // own, which it only lends.
-        let buckets = unsafe { Buckets::new(self.words, heads, entries, count, stride) };
-        self.buckets = buckets.unwrap_or(Buckets::NONE);
+        self.buckets = unsafe { Buckets::new(self.words, heads, entries, stride, mask_and_scale) };
     }
 
     /// The buckets that were found.
     #[inline(always)]
-    pub(crate) fn buckets(&self) -> &Buckets {
-        &self.buckets
+    pub(crate) fn buckets(&self) -> Option<&Buckets> {
+        self.buckets.as_ref()
     }
 
     /// Size in bytes.

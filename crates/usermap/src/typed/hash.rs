@@ -3,8 +3,8 @@
 use super::{Number, Plain, ValueRef, checked, common};
 use crate::abi::{BPF_ANY, BPF_EXIST, BPF_NOEXIST, MapType};
 use crate::error::{Error, Reason, Result};
-use crate::kind::hash::{Hash, Presence, Snapshot, Value, Want, Wanted};
-use crate::map::{Map, Tried, View};
+use crate::kind::hash::{Hash, Presence, Reader, Snapshot, Value, Want};
+use crate::map::{Inner, Map, Tried, View};
 use crate::mem::owner::Writer;
 use crate::spec::Spec;
 use core::marker::PhantomData;
@@ -24,10 +24,19 @@ use std::path::Path;
 /// ```
 pub struct HashMap<K, V> {
     map: Map,
+    reader: Reader<Inner, K, V>,
     types: PhantomData<fn(K) -> V>,
 }
 
-common!(HashMap<K, V>, MapType::Hash, size_of::<K>(), size_of::<V>());
+common!(HashMap<K, V>, MapType::Hash, size_of::<K>(), size_of::<V>(), reader: reader);
+
+fn reader<K, V>(map: &Map) -> Result<Reader<Inner, K, V>> {
+    match map.inner.view() {
+        View::Hash(hash) => Ok(Reader::new(&map.inner, hash, map.access.reads())),
+        // The kind is checked before.
+        _ => Err(map.error("open", Reason::Invalid("not a hash"))),
+    }
+}
 
 impl<K: Plain, V: Plain> HashMap<K, V> {
     #[inline(always)]
@@ -49,17 +58,17 @@ impl<K: Plain, V: Plain> HashMap<K, V> {
     /// # Errors
     ///
     /// EPERM for a write-only handle; EUCLEAN for a damaged region.
-    #[inline]
+    #[inline(always)]
     pub fn get(&self, key: &K) -> Result<Option<V>> {
-        if self.map.access.reads()
-            && let Ok(hash) = self.hash()
-        {
-            let mut value = V::new_zeroed();
-            if let Some(found) = hash.get_quickly(key.as_bytes(), value.as_mut_bytes()) {
-                return Ok(found.then_some(value));
+        match self.reader.get(key) {
+            Some(found) => Ok(found),
+            None => {
+                // A copy, so that the key itself need not be in memory for a lookup.
+                let mut copy = K::new_zeroed();
+                copy.as_mut_bytes().copy_from_slice(key.as_bytes());
+                self.get_slowly(&copy)
             }
         }
-        self.get_slowly(key)
     }
 
     #[cold]
@@ -96,56 +105,12 @@ impl<K: Plain, V: Plain> HashMap<K, V> {
                 return Err(Reason::Invalid("there must be as many values as keys"));
             }
             let hash = self.hash()?;
-            match keys.len() {
-                _ if !hash.is_far() => self.get_each(hash, keys, values),
-                // What is not used of a longer list is to be made, too.
-                0..=16 => self.get_ahead::<16>(hash, keys, values),
-                _ => self.get_ahead::<32>(hash, keys, values),
-            }
+            self.reader.get_many(keys, values, |key| {
+                let mut value = V::new_zeroed();
+                let found = self.read_slowly(hash, key.as_bytes(), &mut value)?;
+                Ok(found.then_some(value))
+            })
         })
-    }
-
-    /// Each step for so many keys at once.
-    #[inline(always)]
-    fn get_ahead<const AHEAD: usize>(
-        &self,
-        hash: Hash<'_>,
-        keys: &[K],
-        values: &mut [Option<V>],
-    ) -> Tried<()> {
-        for (keys, values) in keys.chunks(AHEAD).zip(values.chunks_mut(AHEAD)) {
-            let mut wanted = [Wanted::default(); AHEAD];
-            let wanted = &mut wanted[..keys.len()];
-            for (wanted, key) in wanted.iter_mut().zip(keys) {
-                *wanted = hash.want(key.as_bytes(), size_of::<V>());
-            }
-            for wanted in wanted.iter_mut() {
-                hash.approach(wanted);
-            }
-            for ((wanted, key), place) in wanted.iter().zip(keys).zip(values) {
-                let (key, mut value) = (key.as_bytes(), V::new_zeroed());
-                let found = match hash.get_wanted(wanted, key, value.as_mut_bytes()) {
-                    Some(found) => found,
-                    None => self.read_slowly(hash, key, &mut value)?,
-                };
-                *place = found.then_some(value);
-            }
-        }
-        Ok(())
-    }
-
-    /// The same one by one.
-    #[inline(always)]
-    fn get_each(&self, hash: Hash<'_>, keys: &[K], values: &mut [Option<V>]) -> Tried<()> {
-        for (key, place) in keys.iter().zip(values) {
-            let (key, mut value) = (key.as_bytes(), V::new_zeroed());
-            let found = match hash.get_quickly(key, value.as_mut_bytes()) {
-                Some(found) => found,
-                None => self.read_slowly(hash, key, &mut value)?,
-            };
-            *place = found.then_some(value);
-        }
-        Ok(())
     }
 
     #[cold]

@@ -75,7 +75,8 @@ fn checked(map: Map, kind: MapType, key_size: usize, value_size: usize) -> Resul
 
 /// What every typed map has: how to make one, and the untyped map below.
 macro_rules! common {
-    ($name:ident<$($parameter:ident),+>, $kind:expr, $key_size:expr, $value_size:expr) => {
+    ($name:ident<$($parameter:ident),+>, $kind:expr, $key_size:expr, $value_size:expr
+        $(, $field:ident: $make:expr)?) => {
         impl<$($parameter: Plain),+> $name<$($parameter),+> {
             /// The specification of such a map, to add a name, flags or CPU slots to.
             pub fn spec(max_entries: u32) -> Spec {
@@ -107,7 +108,7 @@ macro_rules! common {
             /// [`Error::Differs`](crate::Error::Differs) if they are not.
             pub fn from_map(map: Map) -> Result<Self> {
                 let map = checked(map, $kind, $key_size, $value_size)?;
-                Ok(Self { map, types: PhantomData })
+                Ok(Self { $($field: $make(&map)?,)? map, types: PhantomData })
             }
 
             /// The untyped map.
@@ -145,7 +146,7 @@ macro_rules! common {
 
         impl<$($parameter),+> Clone for $name<$($parameter),+> {
             fn clone(&self) -> Self {
-                Self { map: self.map.clone(), types: PhantomData }
+                Self { $($field: self.$field.clone(),)? map: self.map.clone(), types: PhantomData }
             }
         }
 

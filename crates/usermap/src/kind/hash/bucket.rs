@@ -3,8 +3,9 @@
 use super::{HEAD, Hash, PLACES, Slot};
 use crate::error::Reason;
 use crate::mem::buckets::{Head, TAGS};
+use crate::mem::bytes;
 use crate::mem::sync::{AtomicU64, Ordering::*, acquire};
-use crate::mem::{bytes, tags};
+use crate::mem::tags::{self, Places};
 
 /// Words of a head: the lock, then the link to the first node, then the tags.
 pub(super) const LINK: usize = 1;
@@ -60,11 +61,10 @@ pub(super) fn set_tag(head: &Head, place: u32, tag: u8) {
     word.store(tags, Relaxed);
 }
 
-/// The places of those occupied in `word` whose tag is that of a hash, as bits.
+/// The places of those occupied in `word` whose tag is that of a hash.
 #[inline(always)]
-pub(super) fn matching(head: &Head, hash: u64, word: u64) -> u32 {
-    // No tag is found above the places.
-    tags::matching(head, hash) & word as u32
+pub(super) fn matching(head: &Head, hash: u64, word: u64) -> Places {
+    tags::matching(head, hash).among(word)
 }
 
 impl<'r> Hash<'r> {

@@ -24,35 +24,25 @@ pub(crate) struct Hash {
     pub(crate) tag: u8,
 }
 
-/// What finds a key's bucket, apart from the rest and ready to use: for the short ways, whose every
-/// instruction counts.
+/// A seed, ready to use: for the short ways, whose every instruction counts.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Finder {
-    seed: u64,
-    factor: u64,
+pub(super) struct Seed {
+    first: u64,
     second: u64,
-    kernel_mask: u64,
-    bucket_scale: u64,
+    factor: u64,
 }
 
-impl Finder {
-    /// Of a map with a seed; that of another finds nothing of use.
-    pub(super) fn new(seed: Option<[u64; 2]>, kernel_buckets: u64, bucket_scale: u64) -> Finder {
-        let seed = seed.unwrap_or_default();
-        Finder {
-            seed: seed[0],
-            factor: seed[1] ^ ODD,
-            second: seed[1],
-            kernel_mask: kernel_buckets - 1,
-            bucket_scale,
-        }
+impl Seed {
+    /// Of a map with a seed; that of another hashes to nothing of use.
+    pub(super) fn new(seed: Option<[u64; 2]>) -> Seed {
+        let [first, second] = seed.unwrap_or_default();
+        Seed { first, second, factor: second ^ ODD }
     }
 
-    /// The hash of a key, and its bucket.
+    /// The hash of a key.
     #[inline(always)]
-    pub(super) fn hash(&self, key: &[u8]) -> (u64, u32) {
-        let whole = fold_hash(key, [self.seed, self.second], self.factor);
-        (whole, (((whole & self.kernel_mask) * self.bucket_scale) >> 32) as u32)
+    pub(super) fn hash(&self, key: &[u8]) -> u64 {
+        fold_hash(key, [self.first, self.second], self.factor)
     }
 }
 

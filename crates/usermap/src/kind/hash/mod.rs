@@ -46,10 +46,10 @@ mod check;
 mod hashing;
 mod layout;
 mod lock;
-mod many;
 mod mend;
 mod quick;
 mod read;
+mod reader;
 mod repair;
 mod sized;
 #[cfg(test)]
@@ -59,7 +59,7 @@ mod starvation;
 mod walk;
 
 pub use layout::HashLayout;
-pub(crate) use many::Wanted;
+pub(crate) use reader::Reader;
 pub(crate) use walk::{Snapshot, Want};
 
 use super::{Extent, redo::Redo};
@@ -80,7 +80,7 @@ const LOAD: u32 = if cfg!(loom) { 1 } else { 9 };
 /// Where the parts of a hash map are, and how its keys are hashed.
 #[derive(Clone, Debug)]
 pub(crate) struct Geometry {
-    finder: hashing::Finder,
+    ready: hashing::Seed,
     /// Whether the short ways are for this map.
     short: bool,
     key_size: usize,
@@ -159,7 +159,7 @@ impl Geometry {
         };
         let bucket_scale = buckets << (32 - kernel_buckets.trailing_zeros().min(32));
         let geometry = Geometry {
-            finder: hashing::Finder::new(seed, kernel_buckets, bucket_scale),
+            ready: hashing::Seed::new(seed),
             short: seed.is_some() && spec.spin_lock.is_none(),
             key_size: spec.key_size as usize,
             key_words: key_words as usize,
@@ -185,7 +185,8 @@ impl Geometry {
     /// Finds the buckets in a region for the short ways, if they are for this map.
     pub(crate) fn find_buckets(&self, region: &mut Region) {
         if self.short {
-            region.find_buckets(self.heads, self.keys, self.buckets, self.key_stride);
+            let mask_and_scale = (self.kernel_mask.into(), self.bucket_scale);
+            region.find_buckets(self.heads, self.keys, self.key_stride, mask_and_scale);
         }
     }
 
@@ -206,8 +207,8 @@ impl Geometry {
 pub(crate) struct Hash<'r> {
     pub(crate) words: &'r [AtomicU64],
     pub(crate) geometry: &'r Geometry,
-    /// For the short ways only.
-    pub(crate) buckets: &'r Buckets,
+    /// For the short ways only; nothing in a map that they are not for.
+    pub(crate) buckets: Option<&'r Buckets>,
 }
 
 impl<'r> Hash<'r> {

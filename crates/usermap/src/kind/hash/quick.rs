@@ -20,6 +20,7 @@ use crate::mem::bytes;
 use crate::mem::count::Announced;
 use crate::mem::owner::{Intent, Operation, Writer};
 use crate::mem::sync::{AtomicU64, Ordering::*, acquire, fence};
+use crate::mem::tags::Places;
 
 /// What a look at a key's bucket showed.
 struct Seen<'r> {
@@ -38,8 +39,13 @@ impl<'r> Hash<'r> {
     /// Copies the value of a key out; says whether there is one.
     #[inline(always)]
     pub(crate) fn get_quickly(&self, key: &[u8], value: &mut [u8]) -> Option<bool> {
-        let seen = self.look(key, value.len())?;
-        read(seen.bucket.head, seen.word, seen.found.map(|(_, entry)| entry), key, value)
+        let hash = self.geometry.ready.hash(key);
+        let length = bytes::words(key.len()) + bytes::words(value.len());
+        let (bucket, _) = self.buckets?.of(hash, length)?;
+        let word = acquire(&bucket.head[0]);
+        let places = matching(bucket.head, hash, word);
+        let found = read(&bucket, places, word, key, |from| bytes::load(from, value))?;
+        Some(found.is_some())
     }
 
     /// Where the entry of a key is, if there is one.
@@ -152,8 +158,8 @@ impl<'r> Hash<'r> {
     /// The same in places of `length` words: in a map per CPU they hold a key only.
     #[inline(always)]
     fn look_for(&self, key: &[u8], length: usize) -> Option<Seen<'r>> {
-        let (whole, number) = self.geometry.finder.hash(key);
-        let bucket = self.buckets.get(number, length)?;
+        let whole = self.geometry.ready.hash(key);
+        let (bucket, number) = self.buckets?.of(whole, length)?;
         let word = acquire(&bucket.head[0]);
         let found = find_among(&bucket, matching(bucket.head, whole, word), key)?;
         Some(Seen { bucket, number, whole, word, found })
@@ -291,33 +297,41 @@ fn delete_slowly(
 #[inline(always)]
 pub(super) fn find_among<'r>(
     bucket: &Bucket<'r>,
-    mut places: u32,
+    mut places: Places,
     key: &[u8],
 ) -> Option<Option<(u32, &'r [AtomicU64])>> {
-    while places != 0 {
-        let place = places.trailing_zeros();
+    while let Some(place) = places.first() {
         let entry = bucket.entry(place);
         if bytes::equal(entry, key) {
             return Some(Some((place, entry)));
         }
-        places &= places - 1;
+        places = places.rest();
     }
     (next_in(acquire(&bucket.head[LINK])) == 0).then_some(None)
 }
 
-/// Copies the value of the entry that was found, if any, while the lock word was `word`.
+/// Lets `read` copy a key's value out of the one of these places that has it, if one has, as it was
+/// while the lock word was `word`. Nothing if that takes the long way.
 #[inline(always)]
-pub(super) fn read(
-    head: &Head,
+pub(super) fn read<T>(
+    bucket: &Bucket<'_>,
+    mut places: Places,
     word: u64,
-    found: Option<&[AtomicU64]>,
     key: &[u8],
-    value: &mut [u8],
-) -> Option<bool> {
-    if let Some(entry) = found {
-        bytes::load(&entry[bytes::words(key.len())..], value);
+    read: impl FnOnce(&[AtomicU64]) -> T,
+) -> Option<Option<T>> {
+    // Hits and misses have their own ends: if they met before the word is compared, what was found
+    // would be asked again after that.
+    while let Some(place) = places.first() {
+        let entry = bucket.entry(place);
+        if bytes::equal(entry, key) {
+            let value = read(&entry[bytes::words(key.len())..]);
+            return is_still_so(bucket.head, word).then_some(Some(value));
+        }
+        places = places.rest();
     }
-    is_still_so(head, word).then_some(found.is_some())
+    let chained = next_in(acquire(&bucket.head[LINK])) != 0;
+    (!chained && is_still_so(bucket.head, word)).then_some(None)
 }
 
 /// Whether a bucket's lock word is still `word`, after all reading. If others only took the lock,

@@ -37,12 +37,11 @@ impl<'r> Hash<'r> {
         word: u64,
     ) -> Option<u32> {
         let mut places = matching(head, hash.whole, word);
-        while places != 0 {
-            let place = places.trailing_zeros();
+        while let Some(place) = places.first() {
             if self.has_key(self.slot_of_place(hash.bucket, place), key) {
                 return Some(place);
             }
-            places &= places - 1;
+            places = places.rest();
         }
         None
     }
