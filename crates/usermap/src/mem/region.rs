@@ -144,14 +144,14 @@ impl Region {
         rustix::fs::fsync(fd)
     }
 
-    /// Asks for the page with this word to be brought near, ahead of its use.
+    /// Asks for the line with this word to be brought near, ahead of its use.
     #[inline(always)]
-    pub(crate) fn prefetch(word: &AtomicU64) {
+    pub(crate) fn prefetch(word: *const AtomicU64) {
         #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
-        // SAFETY: a prefetch has no effect on memory, and the address is valid anyway.
+        // SAFETY: a prefetch has no effect on memory, whatever the address.
         unsafe {
             use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T0>(core::ptr::from_ref(word).cast());
+            _mm_prefetch::<_MM_HINT_T0>(word.cast());
         }
         #[cfg(not(all(target_arch = "x86_64", not(any(miri, loom)))))]
         let _ = word;

@@ -161,7 +161,11 @@ impl<'r> Hash<'r> {
         let whole = self.geometry.ready.hash(key);
         let (bucket, number) = self.buckets?.of(whole, length)?;
         let word = acquire(&bucket.head[0]);
-        let found = find_among(&bucket, matching(bucket.head, whole, word), key)?;
+        let places = matching(bucket.head, whole, word);
+        if places.first().is_some() {
+            bucket.expect();
+        }
+        let found = find_among(&bucket, places, key)?;
         Some(Seen { bucket, number, whole, word, found })
     }
 

@@ -57,6 +57,9 @@ impl<T, K: IntoBytes + Immutable, V: FromBytes + IntoBytes> Reader<T, K, V> {
         let bucket = self.buckets.of(hash)?;
         let word = acquire(&bucket.head[0]);
         let places = matching(bucket.head, hash, word);
+        if places.first().is_some() {
+            bucket.expect();
+        }
         read(&bucket, places, word, key, Self::value)
     }
 
