@@ -105,7 +105,7 @@ pub(crate) struct BucketsOf<E, T> {
 impl<E: Entry, T: AsRef<Region>> BucketsOf<E, T> {
     /// Those of the owner's region, if they are `wanted`.
     pub(crate) fn new(owner: &Arc<T>, wanted: bool) -> BucketsOf<E, T> {
-        let buckets = T::as_ref(owner).buckets().copied();
+        let buckets = T::as_ref(owner).buckets();
         let buckets = buckets.filter(|buckets| wanted && buckets.stride == E::WORDS);
         BucketsOf { buckets, entry: PhantomData, owner: owner.clone() }
     }
@@ -214,7 +214,7 @@ mod tests {
         let owner = Arc::new(Owner(region));
         let of = BucketsOf::<Two, Owner>::new(&owner, true);
         for hash in (0..=128).chain([u64::MAX]) {
-            let (bucket, number) = owner.0.buckets().unwrap().of(hash, 2).unwrap();
+            let (bucket, number) = owner.0.buckets().as_ref().unwrap().of(hash, 2).unwrap();
             let same = of.of(hash).unwrap();
             assert!(core::ptr::eq(bucket.head, &raw const *same.head));
             assert_eq!(bucket.entry(5).as_ptr_range(), same.entry(5).as_ptr_range());

@@ -94,8 +94,8 @@ impl Region {
 
     /// The buckets that were found.
     #[inline(always)]
-    pub(crate) fn buckets(&self) -> Option<&Buckets> {
-        self.buckets.as_ref()
+    pub(crate) fn buckets(&self) -> &Option<Buckets> {
+        &self.buckets
     }
 
     /// Size in bytes.

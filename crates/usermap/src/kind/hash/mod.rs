@@ -208,7 +208,7 @@ pub(crate) struct Hash<'r> {
     pub(crate) words: &'r [AtomicU64],
     pub(crate) geometry: &'r Geometry,
     /// For the short ways only; nothing in a map that they are not for.
-    pub(crate) buckets: Option<&'r Buckets>,
+    pub(crate) buckets: &'r Option<Buckets>,
 }
 
 impl<'r> Hash<'r> {

@@ -41,11 +41,8 @@ impl<'r> Hash<'r> {
     pub(crate) fn get_quickly(&self, key: &[u8], value: &mut [u8]) -> Option<bool> {
         let hash = self.geometry.ready.hash(key);
         let length = bytes::words(key.len()) + bytes::words(value.len());
-        let (bucket, _) = self.buckets?.of(hash, length)?;
-        let word = acquire(&bucket.head[0]);
-        let places = matching(bucket.head, hash, word);
-        let found = read(&bucket, places, word, key, |from| bytes::load(from, value))?;
-        Some(found.is_some())
+        let (bucket, _) = self.buckets.as_ref()?.of(hash, length)?;
+        Some(get(&bucket, hash, key, |from| bytes::load(from, value))?.is_some())
     }
 
     /// Where the entry of a key is, if there is one.
@@ -159,7 +156,7 @@ impl<'r> Hash<'r> {
     #[inline(always)]
     fn look_for(&self, key: &[u8], length: usize) -> Option<Seen<'r>> {
         let whole = self.geometry.ready.hash(key);
-        let (bucket, number) = self.buckets?.of(whole, length)?;
+        let (bucket, number) = self.buckets.as_ref()?.of(whole, length)?;
         let word = acquire(&bucket.head[0]);
         let places = matching(bucket.head, whole, word);
         if places.first().is_some() {
@@ -314,10 +311,26 @@ pub(super) fn find_among<'r>(
     (next_in(acquire(&bucket.head[LINK])) == 0).then_some(None)
 }
 
+/// Lets `read` copy the value of a key with this hash out, if the bucket has one.
+#[inline(always)]
+pub(super) fn get<T>(
+    bucket: &Bucket<'_>,
+    hash: u64,
+    key: &[u8],
+    read: impl FnOnce(&[AtomicU64]) -> T,
+) -> Option<Option<T>> {
+    let word = acquire(&bucket.head[0]);
+    let places = matching(bucket.head, hash, word);
+    if places.first().is_some() {
+        bucket.expect();
+    }
+    get_among(bucket, places, word, key, read)
+}
+
 /// Lets `read` copy a key's value out of the one of these places that has it, if one has, as it was
 /// while the lock word was `word`. Nothing if that takes the long way.
 #[inline(always)]
-pub(super) fn read<T>(
+pub(super) fn get_among<T>(
     bucket: &Bucket<'_>,
     mut places: Places,
     word: u64,

@@ -5,7 +5,7 @@
 use super::Hash;
 use super::bucket::matching;
 use super::hashing::Seed;
-use super::quick::read;
+use super::quick::{get, get_among};
 use crate::mem::buckets::{BucketsOf, Entry};
 use crate::mem::sync::{AtomicU64, acquire};
 use crate::mem::tags::Places;
@@ -54,13 +54,7 @@ impl<T, K: IntoBytes + Immutable, V: FromBytes + IntoBytes> Reader<T, K, V> {
     pub(crate) fn get(&self, key: &K) -> Option<Option<V>> {
         let key = key.as_bytes();
         let hash = self.seed.hash(key);
-        let bucket = self.buckets.of(hash)?;
-        let word = acquire(&bucket.head[0]);
-        let places = matching(bucket.head, hash, word);
-        if places.first().is_some() {
-            bucket.expect();
-        }
-        read(&bucket, places, word, key, Self::value)
+        get(&self.buckets.of(hash)?, hash, key, Self::value)
     }
 
     /// Copies the values of many keys out. What takes the long way is left to `other`.
@@ -116,7 +110,7 @@ impl<T, K: IntoBytes + Immutable, V: FromBytes + IntoBytes> Reader<T, K, V> {
             }
             for ((wanted, key), value) in wanted.iter().zip(keys).zip(values) {
                 let found = self.buckets.of(wanted.hash).and_then(|bucket| {
-                    read(&bucket, wanted.places, wanted.word, key.as_bytes(), Self::value)
+                    get_among(&bucket, wanted.places, wanted.word, key.as_bytes(), Self::value)
                 });
                 match found {
                     Some(found) => *value = found,

@@ -16,8 +16,14 @@ impl Hash<'_> {
             (8, 8) => self.get_quickly(&key[..8], &mut value[..8]),
             (16, 8) => self.get_quickly(&key[..16], &mut value[..8]),
             (16, 64) => self.get_quickly(&key[..16], &mut value[..64]),
-            _ => self.get_quickly(key, value),
+            _ => self.get_of_any_size(key, value),
         }
+    }
+
+    // Apart, because its loops take registers that all callers would have to keep for it.
+    #[inline(never)]
+    fn get_of_any_size(&self, key: &[u8], value: &mut [u8]) -> Option<bool> {
+        self.get_quickly(key, value)
     }
 
     /// [`locate_quickly`](Hash::locate_quickly)
@@ -27,8 +33,13 @@ impl Hash<'_> {
             4 => self.locate_quickly(&key[..4]),
             8 => self.locate_quickly(&key[..8]),
             16 => self.locate_quickly(&key[..16]),
-            _ => self.locate_quickly(key),
+            _ => self.locate_of_any_size(key),
         }
+    }
+
+    #[inline(never)]
+    fn locate_of_any_size(&self, key: &[u8]) -> Option<Option<Slot>> {
+        self.locate_quickly(key)
     }
 
     /// [`put_quickly`](Hash::put_quickly)
