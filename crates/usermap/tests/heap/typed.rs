@@ -1,8 +1,8 @@
 //! The typed maps.
 
-use crate::errno;
+use crate::{create, errno, rounds};
 use std::collections::BTreeMap;
-use usermap::abi::errno::*;
+use usermap::abi::{errno::*, map_flags};
 use usermap::{Array, HashMap, PerCpuArray, PerCpuHashMap, PerCpuQueue, PerCpuStack, Queue, Stack};
 
 #[test]
@@ -36,6 +36,56 @@ fn hash_map() {
     assert_eq!(value.load().unwrap(), [1, 2, 3]);
     assert_eq!(map.clear().unwrap(), 4);
     assert_eq!(errno(value.load()), ENOENT);
+}
+
+/// Batches of every length take other steps in a large map, and fetch entries of each size otherwise.
+#[test]
+fn batches_of_a_large_map() {
+    fn check<const K: usize, const V: usize>(flags: u32) {
+        let max_entries = rounds(300, 200_000) as u32;
+        let spec = HashMap::<[u8; K], [u8; V]>::spec(max_entries).flags(flags);
+        let map = HashMap::<[u8; K], [u8; V]>::from_map(create(&spec)).unwrap();
+        let key = |number: u8| {
+            let mut key = [7; K];
+            key[K - 1] = number;
+            key
+        };
+        let present = rounds(12, 200) as u8;
+        for number in (0..present).step_by(2) {
+            map.insert(&key(number), &[number; V]).unwrap();
+        }
+        for count in [0, 1, 16, 17, 32, 33, 64, 65, 150, 250].into_iter().take(rounds(4, 10)) {
+            let keys: Vec<_> = (0..count).map(key).collect();
+            let mut values = vec![Some([99; V]); keys.len()];
+            map.get_many(&keys, &mut values).unwrap();
+            for (number, value) in (0..count).zip(values) {
+                let there = number % 2 == 0 && number < present;
+                assert_eq!(value, there.then_some([number; V]), "{number} of {count}");
+                assert_eq!(map.get(&key(number)).unwrap(), value);
+            }
+        }
+    }
+    check::<4, 8>(0);
+    check::<16, 64>(0);
+    check::<1, 1>(0);
+    check::<5, 27>(0);
+    check::<9, 600>(0);
+    check::<4, 8>(map_flags::ZERO_SEED);
+}
+
+#[test]
+fn handles_with_one_right() {
+    let map = HashMap::<u32, u64>::create(4).unwrap();
+    map.insert(&1, &10).unwrap();
+    let with = |flags| HashMap::<u32, u64>::from_map(map.map().reopen(flags).unwrap()).unwrap();
+    let (reader, writer) = (with(map_flags::RDONLY), with(map_flags::WRONLY));
+    assert_eq!(reader.get(&1).unwrap(), Some(10));
+    assert_eq!(errno(reader.insert(&1, &11)), EPERM);
+    writer.insert(&1, &11).unwrap();
+    assert_eq!(errno(writer.get(&1)), EPERM);
+    assert_eq!(errno(writer.clone().get(&2)), EPERM);
+    assert_eq!(errno(writer.get_many(&[1], &mut [None])), EPERM);
+    assert_eq!(reader.clone().get(&1).unwrap(), Some(11));
 }
 
 #[test]
