@@ -237,10 +237,17 @@ impl Inspection<'_> {
         }
     }
 
-    /// Looks at a lock. `redoes` says whether what it protects is ever redone.
-    pub(crate) fn lock(&mut self, part: &'static str, number: u32, word: &AtomicU64, redoes: bool) {
-        let now = acquire(word);
-        if holder(now) == 0 && now & REDO == 0 {
+    /// Looks at a lock. `redoes` says whether what it protects is ever redone; nothing if its word has
+    /// no place to say so.
+    pub(crate) fn lock(
+        &mut self,
+        part: &'static str,
+        number: u32,
+        word: &AtomicU64,
+        redoes: impl Into<Option<bool>>,
+    ) {
+        let (now, redoes) = (acquire(word), redoes.into());
+        if holder(now) == 0 && (now & REDO == 0 || redoes.is_none()) {
             return;
         }
         let owners = self.owners;
@@ -329,13 +336,14 @@ fn broken_lock(
     owners: Owners<'_>,
     number: u32,
     now: u64,
-    redoes: bool,
+    redoes: Option<bool>,
     word: &AtomicU64,
 ) -> Option<(u64, &'static str)> {
-    let rule = if now & REDO != 0 && !redoes {
+    let rule = if now & REDO != 0 && redoes == Some(false) {
         "a redo is on where nothing is redone"
     } else if holder(now) == 0 {
-        (now & REDO != 0).then_some("a redo is on and nobody holds the lock")?
+        let rule = "a redo is on and nobody holds the lock";
+        (now & REDO != 0 && redoes.is_some()).then_some(rule)?
     } else {
         let Some(writer) = owners.writer(holder(now)) else {
             return Some((now, "a lock is held by an impossible writer"));

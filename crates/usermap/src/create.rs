@@ -4,7 +4,7 @@ use crate::abi::{errno, map_flags};
 use crate::error::{Error, Reason, Result};
 use crate::header::{self, Header};
 use crate::layout::Layout;
-use crate::map::{Access, Inner, Kind, Map};
+use crate::map::{Access, Inner, Map};
 use crate::mem::sync::Ordering::Relaxed;
 use crate::mem::{Region, process};
 use crate::spec::Spec;
@@ -248,9 +248,7 @@ impl Map {
             path.filter(|path| path.exists()).and_then(|path| std::path::absolute(path).ok());
         let Layout { kind, kind_end, leases, types, .. } = Layout::of(&header)
             .ok_or_else(|| Error::not_a_map(path.clone().unwrap_or_default(), "too large"))?;
-        if let Kind::Hash(geometry) = &kind {
-            geometry.find_buckets(&mut region);
-        }
+        kind.find_in(&mut region);
         let serial = SERIAL.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let writers = Writers::default();
         let path = Mutex::new(path);

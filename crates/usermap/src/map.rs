@@ -120,12 +120,21 @@ impl Kind {
                 View::Hash(hash::Hash { words, geometry, buckets: region.buckets() })
             }
             Kind::Array(geometry) => View::Array(array::Array { words, geometry }),
-            Kind::Ring(geometry) => View::Rings(ring::Rings { words, geometry }),
+            Kind::Ring(geometry) => View::Rings(ring::Rings::new(region, geometry)),
         }
     }
 }
 
 impl Kind {
+    /// Finds in a region what the short ways need not look for again.
+    pub(crate) fn find_in(&self, region: &mut Region) {
+        match self {
+            Kind::Hash(geometry) => geometry.find_buckets(region),
+            Kind::Array(_) => {}
+            Kind::Ring(geometry) => geometry.find_lanes(region),
+        }
+    }
+
     /// The words of the redo buffers, of which most never are used.
     pub(crate) fn sparse(&self) -> Range<usize> {
         match self {

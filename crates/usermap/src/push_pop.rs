@@ -2,6 +2,7 @@
 
 use crate::abi::{BPF_ANY, BPF_EXIST, BPF_F_CPU, errno};
 use crate::error::{Reason, Result};
+use crate::kind::ring::Rings;
 use crate::map::{Map, Tried, View};
 
 /// Queues and stacks.
@@ -31,9 +32,8 @@ impl Map {
         self.checked_push(value, flags).map_err(|reason| self.error("push", reason))
     }
 
-    /// Inlined always, so that a typed value's size is known where it is copied.
     #[inline(always)]
-    pub(crate) fn checked_push(&self, value: &[u8], flags: u64) -> Tried<()> {
+    fn checked_push(&self, value: &[u8], flags: u64) -> Tried<()> {
         self.may_write()?;
         self.check_value(value.len())?;
         self.try_push(value, flags)
@@ -44,11 +44,11 @@ impl Map {
         let View::Rings(rings) = self.inner.view() else {
             return Err(self.unsupported(errno::EINVAL));
         };
-        let (ring, flags) = self.ring_of(flags)?;
+        let (ring, flags) = self.ring_of(rings, flags)?;
         if flags != BPF_ANY && flags != BPF_EXIST {
             return Err(Reason::Flags { flags });
         }
-        rings.push(self.inner.writer()?, ring, value, flags == BPF_EXIST)
+        rings.push_sized(self.inner.writer()?, ring, value, flags == BPF_EXIST)
     }
 
     /// `bpf_map_pop_elem`: removes the next value of a queue or stack. `flags` is 0, or for
@@ -74,7 +74,7 @@ impl Map {
     }
 
     #[inline(always)]
-    pub(crate) fn checked_pop(&self, value: &mut [u8], flags: u64) -> Tried<()> {
+    fn checked_pop(&self, value: &mut [u8], flags: u64) -> Tried<()> {
         self.may(true, true)?;
         self.check_value(value.len())?;
         self.try_pop(value, flags)
@@ -85,11 +85,18 @@ impl Map {
         let View::Rings(rings) = self.inner.view() else {
             return Err(self.unsupported(errno::EINVAL));
         };
-        let (ring, flags) = self.ring_of(flags)?;
+        let (ring, flags) = self.ring_of(rings, flags)?;
         if flags != 0 {
             return Err(Reason::Flags { flags });
         }
-        rings.pop(self.inner.writer()?, ring, value)
+        self.writable()?;
+        rings.pop_sized(|| self.inner.writer(), ring, value)
+    }
+
+    /// Fails if the region is mapped for reading only: a pop that needs no lock asks for no writer.
+    #[inline(always)]
+    fn writable(&self) -> Tried<()> {
+        if self.inner.writable { Ok(()) } else { Err(Reason::ReadOnly) }
     }
 
     /// `bpf_map_peek_elem`: copies the value that a pop would give, without waiting for anybody.
@@ -113,7 +120,7 @@ impl Map {
     }
 
     #[inline(always)]
-    pub(crate) fn checked_peek(&self, value: &mut [u8], flags: u64) -> Tried<()> {
+    fn checked_peek(&self, value: &mut [u8], flags: u64) -> Tried<()> {
         self.may_read()?;
         self.check_value(value.len())?;
         self.try_peek(&[], value, flags)
@@ -125,17 +132,55 @@ impl Map {
             return Err(self.unsupported(errno::EINVAL));
         };
         self.check_key(key)?;
-        let (ring, flags) = self.ring_of(flags)?;
+        let (ring, flags) = self.ring_of(rings, flags)?;
         if flags != 0 {
             return Err(Reason::Flags { flags });
         }
         rings.peek(ring, value)
     }
 
+    /// Pushes a value of the right size to a ring that there is, of a kind that is known when
+    /// compiling.
+    #[inline(always)]
+    pub(crate) fn push_typed(
+        &self,
+        lifo: bool,
+        ring: u32,
+        value: &[u8],
+        replace: bool,
+    ) -> Tried<()> {
+        self.may_write()?;
+        self.rings(lifo)?.push(self.inner.writer()?, ring, value, replace)
+    }
+
+    /// Pops one, likewise.
+    #[inline(always)]
+    pub(crate) fn pop_typed(&self, lifo: bool, ring: u32, value: &mut [u8]) -> Tried<()> {
+        self.may(true, true)?;
+        self.writable()?;
+        self.rings(lifo)?.pop(|| self.inner.writer(), ring, value)
+    }
+
+    /// Peeks at one, likewise.
+    #[inline(always)]
+    pub(crate) fn peek_typed(&self, lifo: bool, ring: u32, value: &mut [u8]) -> Tried<()> {
+        self.may_read()?;
+        self.rings(lifo)?.peek(ring, value)
+    }
+
+    #[inline(always)]
+    fn rings(&self, lifo: bool) -> Tried<Rings<'_>> {
+        match self.inner.view() {
+            View::Rings(rings) => Ok(rings.of_kind(lifo)),
+            // The kind was checked when the typed map was made.
+            _ => Err(Reason::Invalid("neither a queue nor a stack")),
+        }
+    }
+
     /// The ring that flags mean, and the flags without that.
     #[inline(always)]
-    fn ring_of(&self, flags: u64) -> Tried<(u32, u64)> {
-        if !self.spec().map_type.is_per_cpu() {
+    fn ring_of(&self, rings: Rings<'_>, flags: u64) -> Tried<(u32, u64)> {
+        if !rings.are_per_cpu() {
             return Ok((0, flags));
         }
         if flags & BPF_F_CPU == 0 {

@@ -324,7 +324,7 @@ impl Map {
         let mut taken = 0;
         for ring in 0..rings.count() {
             for _ in 0..rings.len(ring)? {
-                match rings.pop(self.inner.writer()?, ring, &mut value) {
+                match rings.pop(|| self.inner.writer(), ring, &mut value) {
                     Ok(()) => take(ring, &value),
                     Err(Reason::NotFound) => break,
                     Err(reason) => return Err(reason),

@@ -3,45 +3,54 @@
 //! # Layout
 //!
 //! ```text
-//! control   16 words a ring:
-//!             0   lock: holder 63..52 | version 51..21 | unused 20..0
-//!             8   state: index of the oldest value in 63..32 | number of values in 31..0
-//! values    (a new page each ring) max_entries + 1 values, each rounded up to 8 bytes
+//! control   16 words a ring, two cache lines:
+//!   QUEUE     0   tail: holder 63..52 | position after the newest value
+//!             1   room: the position that pushes may go up to; 0 or too low, never too high
+//!             8   head: overwriting 63 | position of the oldest value
+//!             9   filled: the position that pops may go up to, likewise
+//!   STACK     0   top: holder 63..52 | version | number of values
+//!             1   place of the oldest value
+//! values    (a new page each ring) max_entries + 1 places of a value rounded up to 8 bytes each
 //! ```
 //!
-//! A queue pops the oldest value and a stack the newest; nothing else differs.
+//! The number of a place takes as many bits as `max_entries` does. A position is that in its lowest
+//! bits, and in the other ones of 52 how often all places were gone through: positions only ever grow,
+//! by `after`. A stack's version is as wide as the number of values leaves it, and grows with every
+//! change.
 //!
 //! # Locking
 //!
-//! Push and pop take the ring's lock. A push fills the place after the newest value, which nobody
-//! reads; a pop copies; then one store to the state is the commit, and the release of the lock
-//! brings the next version. With a place more than values a push that drops the oldest value is
-//! one commit, too. Peeks take no lock: they copy and compare the version.
+//! Pushes take the lock; they fill a place that nobody reads, and the release of the lock is the
+//! commit. So do pops of a stack. Those of a queue take none: they copy, and the exchange that moves the
+//! head on, and fails if it has moved since, is the commit. Peeks, pops that find nothing and pushes
+//! that find no room take no lock.
+//!
+//! What happens nearly always has code of its own (`…_quickly`), which gives nothing where others are
+//! at the ring, where it looks empty or full, and where it is damaged.
 
 mod check;
+mod queue;
+mod sized;
+mod stack;
 
-use super::redo::changed;
 use super::{Extent, PAGE_WORDS};
 use crate::error::Reason;
 use crate::header;
-use crate::mem::bytes;
+use crate::mem::Region;
+use crate::mem::lanes::{CONTROL, Control, Lane, Lanes, Shape};
 use crate::mem::owner::{Intent, Operation, Owners, PAYLOAD, Repair, Writer, holder};
-use crate::mem::sync::{AtomicU64, Ordering::*, acquire, fence};
+use crate::mem::sync::{AtomicU64, Ordering::*, acquire, spin_loop};
 use crate::spec::Spec;
-
-/// Words of a ring's control part: two cache lines.
-const CONTROL: usize = 16;
-const STATE: usize = 8;
 
 /// Where the parts of the rings are.
 #[derive(Clone, Debug)]
 pub(crate) struct Geometry {
-    max_entries: u32,
+    max_entries: u64,
+    /// The bits of a place's number.
+    mask: u64,
     lifo: bool,
-    rings: u32,
-    control: usize,
-    values: usize,
-    plane: usize,
+    per_cpu: bool,
+    shape: Shape,
 }
 
 impl Geometry {
@@ -49,30 +58,213 @@ impl Geometry {
     pub(crate) fn new(spec: &Spec, start: u64) -> Option<(Geometry, usize)> {
         let value_words = u64::from(spec.value_size).div_ceil(8);
         let rings = if spec.map_type.is_per_cpu() { spec.cpus } else { 1 };
-        let mut extent = Extent::from(start);
-        let control = extent.take(u64::from(rings), CONTROL as u64);
+        let max_entries = u64::from(spec.max_entries);
+        let places = max_entries + 1;
+        let mut extent = Extent::from(start.next_multiple_of(CONTROL as u64));
+        let controls = extent.take(u64::from(rings), CONTROL as u64);
         extent.page();
-        let places = u64::from(spec.max_entries) + 1;
         let plane = places.checked_mul(value_words)?.next_multiple_of(PAGE_WORDS);
         let values = extent.take(u64::from(rings), plane);
-        let words = extent.total()?;
-        let geometry = Geometry {
-            max_entries: spec.max_entries,
-            lifo: spec.map_type.is_lifo(),
-            rings,
-            control,
-            values,
-            plane: plane as usize,
-        };
-        Some((geometry, words))
+        let all = extent.total()?;
+        let (words, plane) = (value_words as usize, plane as usize);
+        let shape = Shape { rings, controls, values, places, words, plane };
+        let mask = places.next_power_of_two() - 1;
+        let (lifo, per_cpu) = (spec.map_type.is_lifo(), spec.map_type.is_per_cpu());
+        Some((Geometry { max_entries, mask, lifo, per_cpu, shape }, all))
+    }
+
+    /// Finds the rings in a region.
+    pub(crate) fn find_lanes(&self, region: &mut Region) {
+        region.find_lanes(self.shape);
     }
 }
 
 /// The rings of a map in a region.
 #[derive(Clone, Copy)]
 pub(crate) struct Rings<'r> {
-    pub(crate) words: &'r [AtomicU64],
-    pub(crate) geometry: &'r Geometry,
+    words: &'r [AtomicU64],
+    geometry: &'r Geometry,
+    lanes: &'r Lanes,
+    lifo: bool,
+}
+
+const NO_RING: Reason = Reason::Corrupt("a ring is not where it should be");
+const OUT_OF_RANGE: Reason = Reason::Corrupt("a ring's index is out of its range");
+
+impl<'r> Rings<'r> {
+    #[inline(always)]
+    pub(crate) fn new(region: &'r Region, geometry: &'r Geometry) -> Rings<'r> {
+        let (words, lanes, lifo) = (region.words(), region.lanes(), geometry.lifo);
+        Rings { words, geometry, lanes, lifo }
+    }
+
+    /// The same, for callers who know which kind it is when compiling.
+    #[inline(always)]
+    pub(crate) fn of_kind(self, lifo: bool) -> Rings<'r> {
+        debug_assert_eq!(self.lifo, lifo);
+        Rings { lifo, ..self }
+    }
+
+    #[inline(always)]
+    fn owners(&self) -> Owners<'r> {
+        header::owners(self.words)
+    }
+
+    /// A ring with values of so many words.
+    #[inline(always)]
+    fn lane(&self, ring: u32, words: usize) -> Result<Lane<'r>, Reason> {
+        self.lanes.get(ring, words).ok_or(NO_RING)
+    }
+
+    fn control(&self, ring: u32) -> Result<&'r Control, Reason> {
+        Ok(self.lane(ring, self.geometry.shape.words)?.control)
+    }
+
+    /// Values in a ring.
+    pub(crate) fn len(&self, ring: u32) -> Result<u32, Reason> {
+        let control = self.control(ring)?;
+        let len = if self.lifo { self.height(control)? } else { self.length(control)? };
+        Ok(len as u32)
+    }
+
+    /// Whether there is one for each CPU slot.
+    #[inline(always)]
+    pub(crate) fn are_per_cpu(&self) -> bool {
+        self.geometry.per_cpu
+    }
+
+    /// Rings: 1 unless per CPU.
+    pub(crate) fn count(&self) -> u32 {
+        self.geometry.shape.rings
+    }
+
+    /// Pushes a value; with `replace` onto a full ring, too, which then loses its oldest.
+    ///
+    /// Lengths of values that are known when compiling make straight code; here and in `pop` and
+    /// `peek`.
+    #[inline(always)]
+    pub(crate) fn push(
+        &self,
+        writer: Writer<'_>,
+        ring: u32,
+        value: &[u8],
+        replace: bool,
+    ) -> Result<(), Reason> {
+        let pushed = match self.lifo {
+            true => self.stack_quickly(writer, ring, value),
+            false => self.enqueue_quickly(writer, ring, value),
+        };
+        match pushed {
+            Some(()) => Ok(()),
+            None => self.push_slowly(writer, ring, value, replace),
+        }
+    }
+
+    /// The same where others are at the ring, it looks full, or it is damaged.
+    #[cold]
+    #[inline(never)]
+    fn push_slowly(
+        &self,
+        writer: Writer<'_>,
+        ring: u32,
+        value: &[u8],
+        replace: bool,
+    ) -> Result<(), Reason> {
+        let lane = self.lane(ring, value.len().div_ceil(8))?;
+        // One that is full now need not be locked to say so.
+        let is_full = || match self.lifo {
+            true => self.is_high(lane.control),
+            false => self.is_full(lane.control),
+        };
+        if !replace && holder(acquire(&lane.control[0])) == 0 && is_full() {
+            return Err(Reason::Full { max_entries: self.geometry.max_entries as u32 });
+        }
+        for _ in 0..if self.lifo { 0 } else { TRIES } {
+            give_way(&lane.control[0]);
+            if self.looks_full(lane.control) {
+                break;
+            }
+            let pushed = match self.lifo {
+                true => self.stack_quickly(writer, ring, value),
+                false => self.enqueue_quickly(writer, ring, value),
+            };
+            if pushed.is_some() {
+                return Ok(());
+            }
+        }
+        let locked = self.lock(writer, ring, lane)?;
+        let next = match self.lifo {
+            true => self.stack_locked(lane, locked.word, value, replace),
+            false => self.enqueue_locked(lane, locked.word, value, replace),
+        };
+        locked.release(next.unwrap_or(locked.word));
+        next.map(drop)
+    }
+
+    /// Whether a push has to look more closely for room.
+    fn looks_full(&self, control: &Control) -> bool {
+        let now = control[0].load(Relaxed) & PAYLOAD;
+        match self.lifo {
+            true => now & self.geometry.mask >= self.geometry.max_entries,
+            false => now >= control[queue::ROOM].load(Relaxed),
+        }
+    }
+
+    /// Locks a ring, with a wait for others.
+    fn lock<'w>(
+        &self,
+        writer: Writer<'w>,
+        ring: u32,
+        lane: Lane<'w>,
+    ) -> Result<Locked<'w>, Reason> {
+        let intent = writer.begin(ring)?;
+        let lock = &lane.control[0];
+        give_way(lock);
+        match self.owners().lock(lock, writer, self) {
+            Ok(word) => Ok(Locked { writer, intent, lock, word }),
+            Err(reason) => {
+                writer.end(intent);
+                Err(reason)
+            }
+        }
+    }
+
+    /// Pops a value. A `writer` is asked for only where a lock is needed.
+    #[inline(always)]
+    pub(crate) fn pop<'w>(
+        &self,
+        writer: impl FnOnce() -> Result<Writer<'w>, Reason>,
+        ring: u32,
+        value: &mut [u8],
+    ) -> Result<(), Reason> {
+        if self.lifo {
+            let writer = writer()?;
+            return match self.unstack_quickly(writer, ring, value) {
+                Some(()) => Ok(()),
+                None => self.unstack_slowly(writer, ring, value),
+            };
+        }
+        match self.dequeue_quickly(ring, value) {
+            Some(()) => Ok(()),
+            None if self.is_empty(ring) => Err(Reason::NotFound),
+            None => self.dequeue_slowly(ring, value),
+        }
+    }
+
+    /// Copies the value that a pop would give.
+    #[inline(always)]
+    pub(crate) fn peek(&self, ring: u32, value: &mut [u8]) -> Result<(), Reason> {
+        let lane = self.lane(ring, value.len().div_ceil(8))?;
+        loop {
+            let peeked = match self.lifo {
+                true => self.look_at_newest(lane, value),
+                false => self.look_at_oldest(lane, value),
+            };
+            if let Some(peeked) = peeked {
+                return peeked;
+            }
+        }
+    }
 }
 
 /// A ring that a thread has locked.
@@ -84,231 +276,52 @@ struct Locked<'w> {
     word: u64,
 }
 
-impl<'w> Locked<'w> {
+impl Locked<'_> {
+    /// Releases the lock, which is what its word becomes.
     #[inline(always)]
-    fn new(writer: Writer<'w>, intent: Intent, lock: &'w AtomicU64, word: u64) -> Locked<'w> {
-        // For peeks that see a store to a place: they see the pop that freed it, too.
-        fence(Release);
-        Locked { writer, intent, lock, word }
-    }
-
-    /// Releases the lock after a commit.
-    #[inline(always)]
-    fn changed(self) {
-        self.lock.store(changed(self.word), Release);
+    fn release(&self, word: u64) {
+        self.lock.store(word, Release);
         self.writer.end(self.intent);
-    }
-
-    /// Releases the lock of a ring that is as it was.
-    #[cold]
-    fn unchanged<T>(self, reason: Reason) -> Result<T, Reason> {
-        self.lock.store(self.word, Release);
-        self.writer.end(self.intent);
-        Err(reason)
     }
 }
 
-/// What a ring holds: the state word, taken apart.
-#[derive(Clone, Copy)]
-struct State {
-    oldest: u64,
-    len: u32,
+/// Takes the lock of a ring whose word is `now`, free, unless that has changed since.
+#[inline(always)]
+fn lock_quickly<'w>(
+    writer: Writer<'w>,
+    ring: u32,
+    lock: &'w AtomicU64,
+    now: u64,
+) -> Option<Locked<'w>> {
+    let intent = writer.begin_quickly(ring)?;
+    if !writer.lock_quickly(lock, now) {
+        writer.end(intent);
+        return None;
+    }
+    Some(Locked { writer, intent, lock, word: now })
 }
 
-impl<'r> Rings<'r> {
-    #[inline(always)]
-    fn owners(&self) -> Owners<'r> {
-        header::owners(self.words)
-    }
+/// How often to try again before the lock is waited for.
+const TRIES: u32 = if cfg!(loom) { 0 } else { 4 };
 
-    #[inline(always)]
-    fn control(&self, ring: u32) -> &'r [AtomicU64; CONTROL] {
-        // The control parts start at a multiple of one: one comparison checks all of the range.
-        &self.words.as_chunks().0[self.geometry.control / CONTROL + ring as usize]
+/// Lets others go on who are changing a word, as long as they do, for some microseconds: they have
+/// its line, and do many operations in the time that it takes to hand it over for each.
+fn give_way(word: &AtomicU64) {
+    if cfg!(loom) {
+        #[cfg(loom)]
+        loom::thread::yield_now();
+        return;
     }
-
-    /// The value of `size` bytes at a distance from the oldest. Of the size given, so that one that
-    /// is known when compiling makes straight code.
-    #[inline(always)]
-    fn value(&self, ring: u32, state: State, distance: u32, size: usize) -> &'r [AtomicU64] {
-        let (geometry, value_words) = (self.geometry, bytes::words(size));
-        let places = u64::from(geometry.max_entries) + 1;
-        let mut index = state.oldest + u64::from(distance);
-        if index >= places {
-            index -= places;
+    let mut seen = word.load(Relaxed);
+    for longer in 2..9 {
+        for _ in 0..1 << longer {
+            spin_loop();
         }
-        let start = geometry.values + ring as usize * geometry.plane + index as usize * value_words;
-        &self.words[start..start + value_words]
-    }
-
-    #[inline(always)]
-    fn state(&self, ring: u32) -> Result<State, Reason> {
-        let word = acquire(&self.control(ring)[STATE]);
-        let state = State { oldest: word >> 32, len: word as u32 };
-        let max_entries = self.geometry.max_entries;
-        if state.oldest > u64::from(max_entries) || state.len > max_entries {
-            return Err(Reason::Corrupt("a ring's index is out of its range"));
+        let now = word.load(Relaxed);
+        if now == seen {
+            return;
         }
-        Ok(state)
-    }
-
-    #[inline(always)]
-    fn commit(&self, ring: u32, state: State) {
-        let word = state.oldest << 32 | u64::from(state.len);
-        self.control(ring)[STATE].store(word, Release);
-    }
-
-    #[inline(always)]
-    fn without_oldest(&self, state: State) -> State {
-        let next = state.oldest + 1;
-        let oldest = if next > u64::from(self.geometry.max_entries) { 0 } else { next };
-        State { oldest, len: state.len - 1 }
-    }
-
-    /// Values in a ring.
-    pub(crate) fn len(&self, ring: u32) -> Result<u32, Reason> {
-        Ok(self.state(ring)?.len)
-    }
-
-    /// Rings: 1 unless per CPU.
-    pub(crate) fn count(&self) -> u32 {
-        self.geometry.rings
-    }
-
-    /// Locks a ring if nobody has it.
-    #[inline(always)]
-    fn try_lock<'w>(&self, writer: Writer<'w>, ring: u32) -> Option<Locked<'w>>
-    where
-        'r: 'w,
-    {
-        let intent = writer.begin(ring).ok()?;
-        let lock = &self.control(ring)[0];
-        match self.owners().try_lock(lock, writer) {
-            Some(word) => Some(Locked::new(writer, intent, lock, word)),
-            None => {
-                writer.end(intent);
-                None
-            }
-        }
-    }
-
-    /// Locks a ring, with a wait for others.
-    #[cold]
-    #[inline(never)]
-    fn lock<'w>(&self, writer: Writer<'w>, ring: u32) -> Result<Locked<'w>, Reason>
-    where
-        'r: 'w,
-    {
-        let intent = writer.begin(ring)?;
-        let lock = &self.control(ring)[0];
-        match self.owners().lock(lock, writer, self) {
-            Ok(word) => Ok(Locked::new(writer, intent, lock, word)),
-            Err(reason) => {
-                writer.end(intent);
-                Err(reason)
-            }
-        }
-    }
-
-    /// Pushes a value; with `replace` onto a full ring, too, which then loses its oldest.
-    #[inline(always)]
-    pub(crate) fn push(
-        &self,
-        writer: Writer<'_>,
-        ring: u32,
-        value: &[u8],
-        replace: bool,
-    ) -> Result<(), Reason> {
-        match self.try_lock(writer, ring) {
-            Some(locked) => self.push_locked(locked, ring, value, replace),
-            None => self.push_locked(self.lock(writer, ring)?, ring, value, replace),
-        }
-    }
-
-    #[inline(always)]
-    fn push_locked(
-        &self,
-        locked: Locked<'_>,
-        ring: u32,
-        value: &[u8],
-        replace: bool,
-    ) -> Result<(), Reason> {
-        let max_entries = self.geometry.max_entries;
-        let mut state = match self.state(ring) {
-            Ok(state) if state.len < max_entries || replace => state,
-            Ok(_) => return locked.unchanged(Reason::Full { max_entries }),
-            Err(reason) => return locked.unchanged(reason),
-        };
-        bytes::store(self.value(ring, state, state.len, value.len()), value);
-        if state.len >= max_entries {
-            state = self.without_oldest(state);
-        }
-        self.commit(ring, State { len: state.len + 1, ..state });
-        locked.changed();
-        Ok(())
-    }
-
-    /// Which value, of `size` bytes, is next to be popped.
-    #[inline(always)]
-    fn next(&self, ring: u32, state: State, size: usize) -> Result<&'r [AtomicU64], Reason> {
-        match state.len {
-            0 => Err(Reason::NotFound),
-            len if self.geometry.lifo => Ok(self.value(ring, state, len - 1, size)),
-            _ => Ok(self.value(ring, state, 0, size)),
-        }
-    }
-
-    /// Pops a value.
-    #[inline(always)]
-    pub(crate) fn pop(
-        &self,
-        writer: Writer<'_>,
-        ring: u32,
-        value: &mut [u8],
-    ) -> Result<(), Reason> {
-        // A ring that is empty now need not be locked to say so.
-        if self.state(ring)?.len == 0 {
-            return Err(Reason::NotFound);
-        }
-        match self.try_lock(writer, ring) {
-            Some(locked) => self.pop_locked(locked, ring, value),
-            None => self.pop_locked(self.lock(writer, ring)?, ring, value),
-        }
-    }
-
-    #[inline(always)]
-    fn pop_locked(&self, locked: Locked<'_>, ring: u32, value: &mut [u8]) -> Result<(), Reason> {
-        let next = self.state(ring);
-        let next = next.and_then(|state| Ok((state, self.next(ring, state, value.len())?)));
-        let (state, next) = match next {
-            Ok(next) => next,
-            Err(reason) => return locked.unchanged(reason),
-        };
-        bytes::load(next, value);
-        let left = match self.geometry.lifo {
-            true => State { len: state.len - 1, ..state },
-            false => self.without_oldest(state),
-        };
-        self.commit(ring, left);
-        locked.changed();
-        Ok(())
-    }
-
-    /// Copies the value that a pop would give.
-    #[inline(always)]
-    pub(crate) fn peek(&self, ring: u32, value: &mut [u8]) -> Result<(), Reason> {
-        let lock = &self.control(ring)[0];
-        loop {
-            let word = acquire(lock);
-            let copied = self
-                .state(ring)
-                .and_then(|state| self.next(ring, state, value.len()))
-                .map(|words| bytes::load(words, value));
-            fence(Acquire);
-            if lock.load(Relaxed) & PAYLOAD == word & PAYLOAD {
-                return copied;
-            }
-        }
+        seen = now;
     }
 }
 
@@ -316,20 +329,23 @@ impl<'r> Rings<'r> {
 impl Rings<'_> {
     /// Panics unless all locks are free.
     pub(crate) fn check_order(&self) {
-        for ring in 0..self.geometry.rings {
-            assert_eq!(holder(self.control(ring)[0].load(Acquire)), 0, "ring {ring} is locked");
+        for ring in 0..self.count() {
+            let word = self.control(ring).unwrap()[0].load(Acquire);
+            assert_eq!(holder(word), 0, "ring {ring} is locked");
         }
     }
 
     /// The values of a ring, oldest first, of `size` bytes each.
     pub(crate) fn values(&self, ring: u32, size: usize) -> Vec<Vec<u8>> {
-        let state = self.state(ring).unwrap();
-        let load = |distance| {
+        let lane = self.lane(ring, size.div_ceil(8)).unwrap();
+        let oldest = if self.lifo { self.lowest(lane.control) } else { self.oldest(lane.control) };
+        let load = |distance: u64| {
             let mut value = vec![0; size];
-            bytes::load(self.value(ring, state, distance, size), &mut value);
+            let place = lane.place((oldest + distance) % self.geometry.shape.places).unwrap();
+            crate::mem::bytes::load(place, &mut value);
             value
         };
-        (0..state.len).map(load).collect()
+        (0..self.len(ring).unwrap().into()).map(load).collect()
     }
 }
 
@@ -340,14 +356,17 @@ impl Repair for Rings<'_> {
             return Ok(());
         }
         if self.is_held(intent.lock(), dead.number) {
-            let lock = &self.control(intent.lock())[0];
-            lock.store(changed(lock.load(Acquire)), Release);
+            let lock = &self.control(intent.lock())?[0];
+            let word = lock.load(Acquire);
+            // Of a stack that lost its oldest, it may not have said so yet.
+            let word = if self.lifo { self.changed(word) } else { word & PAYLOAD };
+            lock.store(word, Release);
         }
         dead.end(intent);
         Ok(())
     }
 
     fn is_held(&self, lock: u32, owner: u32) -> bool {
-        lock < self.geometry.rings && holder(self.control(lock)[0].load(Acquire)) == owner
+        self.control(lock).is_ok_and(|control| holder(control[0].load(Acquire)) == owner)
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod first;
 pub(crate) mod huge;
 #[cfg(not(loom))]
 pub(crate) mod kernel;
+pub(crate) mod lanes;
 #[cfg(test)]
 pub(crate) mod mortal;
 pub(crate) mod owner;

@@ -352,6 +352,13 @@ impl Writer<'_> {
         Some(intent)
     }
 
+    /// Takes the lock that was free when its word was `now`, unless that has changed since.
+    #[inline(always)]
+    pub(crate) fn lock_quickly(&self, word: &AtomicU64, now: u64) -> bool {
+        let locked = now | u64::from(self.number) << OWNER_SHIFT;
+        word.compare_exchange(now, locked, AcqRel, Relaxed).is_ok()
+    }
+
     /// Says that the operation is over.
     #[inline(always)]
     pub(crate) fn end(&self, intent: Intent) {

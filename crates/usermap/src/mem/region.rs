@@ -7,6 +7,7 @@
 
 use super::buckets::Buckets;
 use super::huge;
+use super::lanes::{Lanes, Shape};
 use super::sync::AtomicU64;
 use crate::error::{Error, Result};
 use core::ops::Range;
@@ -29,6 +30,7 @@ pub(crate) struct Region {
     words: NonNull<[AtomicU64]>,
     storage: Storage,
     buckets: Option<Buckets>,
+    lanes: Lanes,
 }
 
 // SAFETY: the words are atomics in memory that stays mapped as long as the region exists; the
@@ -44,7 +46,7 @@ impl Region {
         {
             let words: Box<[AtomicU64]> = (0..bytes / 8).map(|_| AtomicU64::new(0)).collect();
             let words = NonNull::from(Box::leak(words));
-            return Ok(Region { words, storage: Storage::Heap, buckets: None });
+            return Ok(Region { words, storage: Storage::Heap, buckets: None, lanes: Lanes::NONE });
         }
         #[cfg(not(any(miri, loom)))]
         {
@@ -57,7 +59,7 @@ impl Region {
             let start = huge::aligned(bytes, 0, map)
                 .map_err(|error| Error::io("taking memory for the map", "", error))?;
             let words = slice(start, bytes)?;
-            Ok(Region { words, storage: Storage::Anonymous, buckets: None })
+            Ok(Region { words, storage: Storage::Anonymous, buckets: None, lanes: Lanes::NONE })
         }
     }
 
@@ -66,7 +68,7 @@ impl Region {
         let start = map_file(fd.as_fd(), 0, bytes, writable)
             .map_err(|error| Error::io("mapping the map's file", path, error))?;
         let words = slice(start, bytes)?;
-        Ok(Region { words, storage: Storage::Descriptor(fd), buckets: None })
+        Ok(Region { words, storage: Storage::Descriptor(fd), buckets: None, lanes: Lanes::NONE })
     }
 
     /// The words.
@@ -96,6 +98,18 @@ impl Region {
     #[inline(always)]
     pub(crate) fn buckets(&self) -> &Option<Buckets> {
         &self.buckets
+    }
+
+    /// Finds the lanes of a queue or stack. There are none if they do not fit.
+    pub(crate) fn find_lanes(&mut self, shape: Shape) {
+        // SAFETY: as in `find_buckets`.
+        self.lanes = unsafe { Lanes::new(self.words, shape) }.unwrap_or(Lanes::NONE);
+    }
+
+    /// The lanes that were found.
+    #[inline(always)]
+    pub(crate) fn lanes(&self) -> &Lanes {
+        &self.lanes
     }
 
     /// Size in bytes.

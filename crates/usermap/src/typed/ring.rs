@@ -1,7 +1,7 @@
 //! `Queue<T>`, `Stack<T>`, and those of each CPU slot.
 
 use super::{Plain, checked, common};
-use crate::abi::{BPF_ANY, BPF_EXIST, MapType, cpu_flags};
+use crate::abi::MapType;
 use crate::error::{Reason, Result};
 use crate::map::Map;
 use crate::spec::Spec;
@@ -10,14 +10,15 @@ use std::fmt;
 use std::path::Path;
 
 #[inline(always)]
-fn push<T: Plain>(map: &Map, value: &T, flags: u64) -> Result<()> {
-    map.checked_push(value.as_bytes(), flags).map_err(|reason| map.error("push", reason))
+fn push<T: Plain>(map: &Map, lifo: bool, ring: u32, value: &T, replace: bool) -> Result<()> {
+    let pushed = map.push_typed(lifo, ring, value.as_bytes(), replace);
+    pushed.map_err(|reason| map.error("push", reason))
 }
 
 #[inline(always)]
-fn pop<T: Plain>(map: &Map, flags: u64) -> Result<Option<T>> {
+fn pop<T: Plain>(map: &Map, lifo: bool, ring: u32) -> Result<Option<T>> {
     let mut value = T::new_zeroed();
-    match map.checked_pop(value.as_mut_bytes(), flags) {
+    match map.pop_typed(lifo, ring, value.as_mut_bytes()) {
         Ok(()) => Ok(Some(value)),
         Err(Reason::NotFound) => Ok(None),
         Err(reason) => Err(map.error("pop", reason)),
@@ -25,9 +26,9 @@ fn pop<T: Plain>(map: &Map, flags: u64) -> Result<Option<T>> {
 }
 
 #[inline(always)]
-fn peek<T: Plain>(map: &Map, flags: u64) -> Result<Option<T>> {
+fn peek<T: Plain>(map: &Map, lifo: bool, ring: u32) -> Result<Option<T>> {
     let mut value = T::new_zeroed();
-    match map.checked_peek(value.as_mut_bytes(), flags) {
+    match map.peek_typed(lifo, ring, value.as_mut_bytes()) {
         Ok(()) => Ok(Some(value)),
         Err(Reason::NotFound) => Ok(None),
         Err(reason) => Err(map.error("peek", reason)),
@@ -35,7 +36,7 @@ fn peek<T: Plain>(map: &Map, flags: u64) -> Result<Option<T>> {
 }
 
 macro_rules! ring {
-    ($(#[$documentation:meta])* $name:ident, $kind:expr) => {
+    ($(#[$documentation:meta])* $name:ident, $kind:expr, $own:expr) => {
         $(#[$documentation])*
         pub struct $name<T> {
             map: Map,
@@ -52,7 +53,7 @@ macro_rules! ring {
             /// E2BIG if it is full, EPERM, EBUSY.
             #[inline]
             pub fn push(&self, value: &T) -> Result<()> {
-                push(&self.map, value, BPF_ANY)
+                push(&self.map, $kind.is_lifo(), $own(&self.map), value, false)
             }
 
             /// Adds a value; on a full one the oldest makes room (`BPF_EXIST`).
@@ -62,7 +63,7 @@ macro_rules! ring {
             /// EPERM, EBUSY.
             #[inline]
             pub fn push_replacing(&self, value: &T) -> Result<()> {
-                push(&self.map, value, BPF_EXIST)
+                push(&self.map, $kind.is_lifo(), $own(&self.map), value, true)
             }
 
             /// Removes the next value; `None` if there is none.
@@ -72,7 +73,7 @@ macro_rules! ring {
             /// EPERM, EBUSY.
             #[inline]
             pub fn pop(&self) -> Result<Option<T>> {
-                pop(&self.map, 0)
+                pop(&self.map, $kind.is_lifo(), $own(&self.map))
             }
 
             /// Copies the next value, without waiting for anybody; `None` if there is none.
@@ -82,7 +83,7 @@ macro_rules! ring {
             /// EPERM.
             #[inline]
             pub fn peek(&self) -> Result<Option<T>> {
-                peek(&self.map, 0)
+                peek(&self.map, $kind.is_lifo(), $own(&self.map))
             }
         }
     };
@@ -102,7 +103,8 @@ ring!(
     /// # Ok::<(), usermap::Error>(())
     /// ```
     Queue,
-    MapType::Queue
+    MapType::Queue,
+    |_| 0
 );
 ring!(
     /// A stack of `max_entries` at most: last in, first out.
@@ -116,7 +118,8 @@ ring!(
     /// # Ok::<(), usermap::Error>(())
     /// ```
     Stack,
-    MapType::Stack
+    MapType::Stack,
+    |_| 0
 );
 ring!(
     /// A queue of `max_entries` at most for each CPU slot. [`push`](PerCpuQueue::push) and its like
@@ -130,7 +133,8 @@ ring!(
     /// # Ok::<(), usermap::Error>(())
     /// ```
     PerCpuQueue,
-    MapType::PerCpuQueue
+    MapType::PerCpuQueue,
+    Map::own_slot
 );
 ring!(
     /// A stack of `max_entries` at most for each CPU slot. [`push`](PerCpuStack::push) and its like
@@ -146,11 +150,12 @@ ring!(
     /// # Ok::<(), usermap::Error>(())
     /// ```
     PerCpuStack,
-    MapType::PerCpuStack
+    MapType::PerCpuStack,
+    Map::own_slot
 );
 
 macro_rules! per_cpu_ring {
-    ($name:ident) => {
+    ($name:ident, $kind:expr) => {
         impl<T: Plain> $name<T> {
             /// Adds a value to one CPU slot.
             ///
@@ -159,7 +164,8 @@ macro_rules! per_cpu_ring {
             /// ERANGE if there is no such slot; as [`push`](Self::push).
             #[inline]
             pub fn push_on(&self, cpu: u32, value: &T) -> Result<()> {
-                push(&self.map, value, cpu_flags(cpu))
+                let slot = self.map.slot(cpu).map_err(|reason| self.map.error("push", reason))?;
+                push(&self.map, $kind.is_lifo(), slot, value, false)
             }
 
             /// Removes the next value of one CPU slot.
@@ -169,7 +175,8 @@ macro_rules! per_cpu_ring {
             /// ERANGE if there is no such slot; as [`pop`](Self::pop).
             #[inline]
             pub fn pop_on(&self, cpu: u32) -> Result<Option<T>> {
-                pop(&self.map, cpu_flags(cpu))
+                let slot = self.map.slot(cpu).map_err(|reason| self.map.error("pop", reason))?;
+                pop(&self.map, $kind.is_lifo(), slot)
             }
 
             /// Copies the next value of one CPU slot.
@@ -179,7 +186,8 @@ macro_rules! per_cpu_ring {
             /// ERANGE if there is no such slot; as [`peek`](Self::peek).
             #[inline]
             pub fn peek_on(&self, cpu: u32) -> Result<Option<T>> {
-                peek(&self.map, cpu_flags(cpu))
+                let slot = self.map.slot(cpu).map_err(|reason| self.map.error("peek", reason))?;
+                peek(&self.map, $kind.is_lifo(), slot)
             }
 
             /// Values in one CPU slot.
@@ -208,5 +216,5 @@ macro_rules! per_cpu_ring {
     };
 }
 
-per_cpu_ring!(PerCpuQueue);
-per_cpu_ring!(PerCpuStack);
+per_cpu_ring!(PerCpuQueue, MapType::PerCpuQueue);
+per_cpu_ring!(PerCpuStack, MapType::PerCpuStack);

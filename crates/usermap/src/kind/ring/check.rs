@@ -1,24 +1,29 @@
-//! What is true of a ring, and how it becomes true again: its state is in range, and it is locked by
-//! writers in an operation only. Values can be anything.
+//! What is true of a ring, and how it becomes true again: where its values are is in range, what its
+//! ends noted of each other is no more than there is, and it is locked by writers in an operation only.
+//! Values can be anything.
 
-use super::{Rings, STATE};
-use crate::check::{Inspection, Repaired};
-use crate::kind::redo::{REDO, changed};
-use crate::mem::owner::holder;
+use super::{Rings, queue, stack};
+use crate::check::{Inspection, Repaired, confirmed};
+use crate::mem::owner::{PAYLOAD, holder};
 use crate::mem::sync::{Ordering::*, acquire};
 
 impl Rings<'_> {
     pub(crate) fn check(&self, found: &mut Inspection<'_>) {
         for ring in 0..self.count() {
-            let control = self.control(ring);
-            found.lock("ring", ring, &control[0], false);
+            let Ok(control) = self.control(ring) else { continue };
+            found.lock("ring", ring, &control[0], None);
             match self.len(ring) {
                 Ok(len) => found.check.entries += u64::from(len),
                 Err(_) => {
                     let rule =
                         "the place of the oldest value, or how many there are, is out of range";
-                    found.found("ring", ring.into(), acquire(&control[STATE]), rule);
+                    let word = if self.lifo { stack::OLDEST } else { queue::HEAD };
+                    found.found("ring", ring.into(), acquire(&control[word]), rule);
                 }
+            }
+            if !self.lifo && confirmed(|| self.notes_too_much(control).then_some(())).is_some() {
+                let rule = "there is said to be more room, or more values, than there is";
+                found.found("ring", ring.into(), acquire(&control[queue::ROOM]), rule);
             }
         }
         (found.check.counted, found.check.still) = (found.check.entries, true);
@@ -28,19 +33,30 @@ impl Rings<'_> {
     /// the map.
     pub(crate) fn mend(&self, done: &mut Repaired) {
         for ring in 0..self.count() {
-            let [lock, state] = [0, STATE].map(|word| &self.control(ring)[word]);
+            let Ok(control) = self.control(ring) else { continue };
+            let word = control[0].load(Acquire);
+            if holder(word) != 0 {
+                let free = if self.lifo { self.changed(word) } else { word & PAYLOAD };
+                control[0].store(free, Release);
+                done.released += 1;
+            }
+            if !self.lifo {
+                for word in [queue::ROOM, queue::FILLED] {
+                    control[word].store(0, Release);
+                }
+            }
             match self.len(ring) {
                 Ok(len) => done.entries += u64::from(len),
                 Err(_) => {
-                    let lost = (state.load(Acquire) as u32).min(self.geometry.max_entries);
-                    done.dropped += u64::from(lost);
-                    state.store(0, Release);
+                    // As many as it says, if it can have so many.
+                    let (max, mask) = (self.geometry.max_entries, self.geometry.mask);
+                    let said = match self.lifo {
+                        true => word & mask,
+                        false => word.wrapping_sub(control[queue::HEAD].load(Acquire)) & mask,
+                    };
+                    done.dropped += said.clamp(1, max);
+                    control.iter().for_each(|word| word.store(0, Release));
                 }
-            }
-            let word = lock.load(Acquire);
-            if holder(word) != 0 || word & REDO != 0 {
-                lock.store(changed(word), Release);
-                done.released += 1;
             }
         }
     }
@@ -49,6 +65,6 @@ impl Rings<'_> {
 #[cfg(all(test, not(loom)))]
 impl<'r> Rings<'r> {
     pub(crate) fn lock_of(&self, ring: u32) -> &'r crate::mem::sync::AtomicU64 {
-        &self.control(ring)[0]
+        &self.control(ring).unwrap()[0]
     }
 }

@@ -81,7 +81,7 @@ impl Subject for Ring {
             Pop(ring) => {
                 let next = self.next(&mut self.seen()[ring as usize]);
                 let mut value = vec![0; VALUE_SIZE];
-                self.rings().pop(writer, ring, &mut value)?;
+                self.rings().pop(|| Ok(writer), ring, &mut value)?;
                 assert_eq!(Some(value), next, "what the pop gives");
                 Ok(())
             }

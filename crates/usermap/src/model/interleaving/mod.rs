@@ -84,9 +84,7 @@ impl Plan {
 
     fn scene(&self, keys: &[Key]) -> Arc<Scene> {
         let mut region = Region::anonymous(self.words * 8).unwrap();
-        if let Kind::Hash(geometry) = &*self.kind {
-            geometry.find_buckets(&mut region);
-        }
+        self.kind.find_in(&mut region);
         Arc::new(Scene { region, kind: self.kind.clone(), keys: keys.to_vec() })
     }
 }
