@@ -7,8 +7,8 @@ use serde_json::json;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-/// The counter of entries: word 64, its upper half.
-const ENTRIES: u64 = 64 * 8 + 4;
+/// Word 64: entries that no writer has counted.
+const ENTRIES: u64 = 64 * 8;
 
 fn damage(maps: &Maps, map: &str, at: u64, value: u32) {
     let file = File::options().write(true).open(maps.folder().join(map)).unwrap();
@@ -50,7 +50,7 @@ fn clean_maps() {
 fn damaged_maps() {
     let maps = Maps::new();
     three_entries(&maps);
-    damage(&maps, "m", ENTRIES, 7);
+    damage(&maps, "m", ENTRIES, 4);
     let ran = maps.run("map check m");
     assert_eq!((ran.code, ran.err.as_str()), (1, ""));
     let lines: Vec<&str> = ran.out.lines().collect();

@@ -12,7 +12,7 @@ use crate::error::{Reason, Result};
 use crate::header;
 use crate::kind::redo::REDO;
 use crate::map::{Inner, Map, Tried, View};
-use crate::mem::owner::{Owners, holder};
+use crate::mem::owner::{Intent, Owners, holder};
 use crate::mem::process;
 use crate::mem::sync::{AtomicU64, Ordering::*, acquire};
 use core::fmt;
@@ -202,6 +202,8 @@ impl Map {
         // What can be completed or undone in an orderly way is.
         inner.settle();
         let mut done = Repaired { released: owners.reset().into(), ..Repaired::default() };
+        // Of a region that was cleared, they are nobody's.
+        inner.writers.records().for_each(|record| owners.retake(record));
         for lease in inner.lease_words() {
             let lessee = lease.load(Acquire);
             if lessee != 0 && lessee != process::identity() {
@@ -246,12 +248,28 @@ impl Inspection<'_> {
         word: &AtomicU64,
         redoes: impl Into<Option<bool>>,
     ) {
-        let (now, redoes) = (acquire(word), redoes.into());
+        self.lock_of(part, number, word, redoes.into(), |intent| intent.lock() == number);
+    }
+
+    /// Looks at a lock that operations on any other lock take, too.
+    pub(crate) fn lock_of_all(&mut self, part: &'static str, word: &AtomicU64) {
+        self.lock_of(part, 0, word, Some(false), |_| true);
+    }
+
+    fn lock_of(
+        &mut self,
+        part: &'static str,
+        number: u32,
+        word: &AtomicU64,
+        redoes: Option<bool>,
+        takes: impl Fn(Intent) -> bool,
+    ) {
+        let now = acquire(word);
         if holder(now) == 0 && (now & REDO == 0 || redoes.is_none()) {
             return;
         }
         let owners = self.owners;
-        let broken = || broken_lock(owners, number, acquire(word), redoes, word);
+        let broken = || broken_lock(owners, &takes, acquire(word), redoes, word);
         match confirmed(broken) {
             Some((value, rule)) => self.found(part, number.into(), value, rule),
             None => {
@@ -288,7 +306,7 @@ impl Inspection<'_> {
                     false => self.check.dead_writers += 1,
                 }
             }
-            if identity == 0 && writer.doing().is_none() {
+            if identity == 0 && !writer.was_used() {
                 continue;
             }
             let broken = || {
@@ -299,7 +317,9 @@ impl Inspection<'_> {
                         "no process can have this identity"
                     }
                     Some(_) if identity == 0 => "nobody's record has an operation",
-                    Some(_) if u64::from(writer.number) > highest.max(self.owners.all().1) => {
+                    _ if u64::from(writer.number) > highest.max(self.owners.all().1)
+                        && writer.was_used() =>
+                    {
                         "a record in use is beyond the highest"
                     }
                     Some(intent) if intent.lock() >= inner.locks() => {
@@ -334,7 +354,7 @@ impl Inspection<'_> {
 /// The rule that a lock breaks, and the lock's word.
 fn broken_lock(
     owners: Owners<'_>,
-    number: u32,
+    takes: impl Fn(Intent) -> bool,
     now: u64,
     redoes: Option<bool>,
     word: &AtomicU64,
@@ -350,7 +370,7 @@ fn broken_lock(
         };
         match writer.doing() {
             _ if writer.identity() == 0 => "a lock is held by nobody",
-            Some(intent) if intent.lock() == number => return None,
+            Some(intent) if takes(intent) => return None,
             _ => "a lock is held by a writer that is in no operation on it",
         }
     };

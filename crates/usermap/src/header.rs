@@ -17,12 +17,14 @@
 //!      15       number of the value's type | number of the key's type
 //!      16       1 if pages of 2 MiB were asked for
 //!      17..63   0
-//!      64       entries, counted (`mem::count`)        each of these on a cache line of its own
+//!      64       entries that no writer has in its share, 65 the lock for taking room (`mem::count`)
+//!      66       whether programs have pointers to values (`mem::lent`)
 //!      72       elements that came so far (ZERO_SEED)
 //!      80       highest number in the table of writers
 //!      88       where to look for a free node
 //!      96       1 if frozen
 //!     104       the errno with which pages of 2 MiB were refused, 0 if they were not
+//!               (each of 64, 72, 80, ... starts a cache line)
 //!     512...    the table of writers (`mem::owner`), then the kind's own parts, then leases and
 //!               types where there are any (`layout`)
 //! ```
@@ -36,6 +38,7 @@ use crate::error::{Error, Name, Result};
 use crate::layout::Layout;
 use crate::mem::bytes;
 use crate::mem::count::Count;
+use crate::mem::lent::Lent;
 use crate::mem::owner::{self, Owners};
 use crate::mem::sync::{AtomicU64, Ordering::Relaxed};
 use crate::spec::Spec;
@@ -44,11 +47,13 @@ use std::path::Path;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"usermap\0");
 /// Changes whenever a region of before could be misread.
-pub(crate) const LAYOUT_VERSION: u32 = 3;
+pub(crate) const LAYOUT_VERSION: u32 = 4;
 
 /// Words that never change.
 pub(crate) const FIXED: usize = 64;
-const COUNT: usize = 64;
+const BASE: usize = 64;
+const TAKING: usize = 65;
+const LENT: usize = 66;
 pub(crate) const STAMP: usize = 72;
 const HIGHEST: usize = 80;
 pub(crate) const HINT: usize = 88;
@@ -68,7 +73,13 @@ pub(crate) fn owners(words: &[AtomicU64]) -> Owners<'_> {
 /// The region's counter of entries.
 #[inline(always)]
 pub(crate) fn count(words: &[AtomicU64], max_entries: u32) -> Count<'_> {
-    Count::new(&words[COUNT], owners(words), max_entries)
+    Count::new([&words[BASE], &words[TAKING]], owners(words), max_entries)
+}
+
+/// Whether anybody has pointers to the region's values.
+#[inline(always)]
+pub(crate) fn lent(words: &[AtomicU64]) -> Lent<'_> {
+    Lent::new(&words[LENT])
 }
 
 /// What a header says.

@@ -76,7 +76,8 @@ impl Map {
     ///
     /// # Errors
     ///
-    /// The map has no descriptor: it is anonymous.
+    /// The map has no descriptor: it is anonymous; EBUSY as for
+    /// [`lookup`](Program::lookup).
     ///
     /// ```
     /// use usermap::{Map, MapType, Spec};
@@ -90,11 +91,22 @@ impl Map {
         if self.spec().map_type.is_ring() {
             return Ok(None);
         }
+        const NAME: &str = "map the values of";
         let rule = Reason::Invalid("an anonymous map's values cannot be mapped again");
-        let fd = self.inner.region.fd().ok_or_else(|| self.error("map the values of", rule))?;
+        let fd = self.inner.region.fd().ok_or_else(|| self.error(NAME, rule))?;
+        self.lend().map_err(|reason| self.error(NAME, reason))?;
         let start = self.inner.kind.value_pages() as u64 * 8;
         let length = (self.inner.kind_end as u64 * 8 - start).next_multiple_of(4096);
         Ok(Some(ValueMemory { fd, start, length }))
+    }
+
+    /// Tells those who write to the map that somebody may write through pointers from now on.
+    #[inline]
+    fn lend(&self) -> Tried<()> {
+        match self.inner.view() {
+            View::Hash(hash) if self.inner.writable => hash.lend(),
+            _ => Ok(()),
+        }
     }
 
     /// A pointer to the value that starts at a word of the region.
@@ -132,7 +144,8 @@ impl Program<'_> {
     ///
     /// # Errors
     ///
-    /// The kind has no such helper.
+    /// The kind has no such helper; EBUSY for the first pointer to a hash's values, if somebody is
+    /// stopped in the middle of a change for longer than a second.
     pub fn lookup(&self, key: &[u8]) -> Result<Option<ValuePointer>> {
         self.run("lookup", self.find(key, self.cpu))
     }
@@ -169,6 +182,7 @@ impl Program<'_> {
             View::Rings(_) => Err(map.unsupported(errno::EINVAL)),
             View::Hash(hash) => {
                 map.check_key(key)?;
+                map.lend()?;
                 if let Some(found) = hash.locate_sized(key) {
                     return Ok(found.map(|slot| map.pointer(hash.value_word(slot, cpu))));
                 }
@@ -317,6 +331,7 @@ impl Program<'_> {
                     Ok(())
                 }
                 View::Hash(hash) => {
+                    self.map.lend()?;
                     hash.for_each_slot(|key, slot| call(key, hash.value_word(slot, self.cpu)))
                 }
             }

@@ -56,11 +56,13 @@ impl Writers {
 
     /// Gives all records back that this process took.
     pub(crate) fn release(&self, owners: Owners<'_>) {
+        self.records().for_each(|record| owners.release(record));
+    }
+
+    /// The records that this process has.
+    pub(crate) fn records(&self) -> impl Iterator<Item = u32> {
         let chunks = self.chunks.iter().filter_map(First::get);
-        for kept in chunks.flat_map(|chunk| chunk.iter()).map(|kept| kept.load(Relaxed)) {
-            if kept >> 16 == process::generation() {
-                owners.release(kept as u32 & 0xffff);
-            }
-        }
+        let kept = chunks.flat_map(|chunk| chunk.iter()).map(|kept| kept.load(Relaxed));
+        kept.filter(|kept| kept >> 16 == process::generation()).map(|kept| kept as u32 & 0xffff)
     }
 }

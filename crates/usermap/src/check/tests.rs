@@ -8,7 +8,6 @@ use crate::{MapType, MapTypes, Spec, abi::map_flags};
 
 /// Entries of the maps here; all of them fit into three buckets and their chains.
 const MAX: u32 = 22;
-const COUNT: usize = 64;
 const HIGHEST: usize = 80;
 
 fn spec(kind: MapType, value_size: u32) -> Spec {
@@ -298,14 +297,33 @@ fn hashes() -> impl Iterator<Item = Map> {
 
 #[test]
 fn counts() {
+    let max = u64::from(MAX);
+    // The filler's share, without its sequence.
+    for (share, rule) in [
+        (3 << 32, COUNTED),
+        ((max + 1) << 32, "more than max_entries"),
+        (max << 32 | 1 << 20, "more room is reserved than there is"),
+    ] {
+        for map in hashes() {
+            let map = filled(map.spec().clone());
+            let own = &record(&map, 1)[2];
+            let done =
+                damaged(&map, rule, |_| own.store(share | own.load(Relaxed) & 0xfffff, Relaxed));
+            assert_eq!((done.entries, done.dropped), (max, 0));
+        }
+    }
+}
+
+#[test]
+fn the_lock_of_room() {
     for map in hashes() {
-        for (count, rule) in [
-            (3 << 32, COUNTED),
-            (u64::from(MAX + 1) << 32, "more than max_entries"),
-            (u64::from(MAX) << 32 | 2000 << 20, "an impossible writer counted last"),
+        for (holder, rule) in [
+            (1, "a lock is held by a writer that is in no operation on it"),
+            (2, "a lock is held by nobody"),
+            (2000, "a lock is held by an impossible writer"),
         ] {
             let map = filled(map.spec().clone());
-            let done = damaged(&map, rule, |map| word(map, COUNT).store(count, Relaxed));
+            let done = damaged(&map, rule, |map| word(map, 65).store(holder << 52, Relaxed));
             assert_eq!((done.entries, done.dropped), (MAX.into(), 0));
         }
     }

@@ -205,6 +205,25 @@ pub(crate) fn add(word: &AtomicU64, byte: usize, width: usize, delta: u64) -> u6
     }
 }
 
+/// The same in a word's first bytes, by who is the only one to write to the word now.
+#[inline(always)]
+pub(crate) fn add_alone(word: &AtomicU64, width: usize, delta: u64) -> u64 {
+    use super::sync::Ordering::Release;
+    let old = word.load(Relaxed);
+    if width == 8 {
+        let sum = old.wrapping_add(delta);
+        word.store(sum, Release);
+        return sum;
+    }
+    let mut bytes = old.to_ne_bytes();
+    let number = &mut bytes[..width];
+    let sum = widen(number).wrapping_add(delta);
+    narrow(sum, number);
+    let sum = widen(number);
+    word.store(u64::from_ne_bytes(bytes), Release);
+    sum
+}
+
 /// A number of 1, 2, 4 or 8 bytes in the machine's order.
 pub(crate) fn widen(bytes: &[u8]) -> u64 {
     match *bytes {

@@ -1,247 +1,318 @@
-//! The number of entries of a map: exact, in one word, whoever dies when.
+//! The number of entries of a map: exact, whoever dies when, and without a word that all writers
+//! change.
+//!
+//! Each writer counts in its own record, and has room reserved there for entries to come:
 //!
 //! ```text
-//! 63..32 entries    31..20 owner who counted last    19..0 the sequence of its intent
+//! share     63..32 entries it made, less those it deleted | 31..20 room | 19..0 sequence of its last count
 //! ```
 //!
-//! A dead owner's intent says that it wanted to count; whether it did can be told, because the
-//! word names the last who did, and whoever counts next first notes in that owner's record
-//! (`COUNTED`) that its count was seen. So every count can be completed by anyone, exactly once
-//! (detectable updates: Attiya, Ben-Baruch, Hendler, PODC 2018).
+//! The entries of the map are the sum of all shares, modulo 2³², those of free records among them, and
+//! of a `base` that only repairs write. Entries and room together never exceed the limit: room is
+//! reserved under a lock (`taking`), by who has none left; an insertion uses some, a deletion gives some.
+//!
+//! As long as nobody has that lock, a writer's share is its own: it changes it by plain stores. Who has
+//! it may take room back from others, which do so by exchanges meanwhile. A writer looks at the lock
+//! after it has locked a bucket; so who has taken `taking`, and then waits until each of the others is
+//! out of the bucket that it had, knows that none of them is about to store (`Owners::is_busy`).
+//!
+//! An intent has the sequence that the share has once it is counted: so whether a dead writer counted
+//! can be told, and whoever cleans up after it counts once.
 
-use super::owner::{COUNTED, Intent, Operation, Owners, Patience, Repair, SEQUENCES, Writer};
-use super::sync::{AtomicU64, Ordering::*, acquire};
+use super::owner::{Intent, Operation, Owners, Patience, Repair, SEQUENCES, SHARE, Writer};
+use super::sync::{AtomicU64, Ordering::*, acquire, fence_after_exchange};
 use crate::error::Reason;
-
-/// In `COUNTED`: no sequence.
-const NEVER: u64 = u64::MAX;
 
 /// The counter of a region.
 #[derive(Clone, Copy)]
 pub(crate) struct Count<'r> {
-    word: &'r AtomicU64,
+    base: &'r AtomicU64,
+    taking: &'r AtomicU64,
     owners: Owners<'r>,
     limit: u32,
 }
 
-fn pack(entries: u32, owner: u32, sequence: u32) -> u64 {
-    u64::from(entries) << 32 | u64::from(owner) << 20 | u64::from(sequence)
-}
-
-fn entries(word: u64) -> u32 {
-    (word >> 32) as u32
-}
-
-/// The bits of the sequence.
+/// The bits of the sequence in a share.
 const SEQUENCE: u64 = (SEQUENCES - 1) as u64;
+/// One entry of room, and the bits of all that a share can have.
+const ONE_ROOM: u64 = 1 << 20;
+const ROOM: u64 = 0xfff * ONE_ROOM;
+/// One entry.
+const ONE: u64 = 1 << 32;
+/// What is reserved at once at most.
+const CHUNK: u32 = 1024;
+/// How often the shares are added up until nobody counts meanwhile.
+const LOOKS: u32 = 64;
+/// How often room is looked for until it is found or nobody counts meanwhile.
+const TRIES: u32 = if cfg!(loom) { 4 } else { 1000 };
 
-/// A count that was announced, and the word before and after it.
+fn room(share: u64) -> u32 {
+    ((share & ROOM) / ONE_ROOM) as u32
+}
+
+/// A share with one entry more.
+fn more(share: u64) -> u64 {
+    next(share.wrapping_add(ONE) - ONE_ROOM)
+}
+
+/// A share with one entry less. Room beyond what it can have is anybody's again.
+fn less(share: u64) -> u64 {
+    let full = share & ROOM == ROOM;
+    next(share.wrapping_sub(ONE) + if full { 0 } else { ONE_ROOM })
+}
+
+fn next(share: u64) -> u64 {
+    share & !SEQUENCE | (share + 1) & SEQUENCE
+}
+
+/// All shares together.
+#[derive(Clone, Copy)]
+pub(crate) struct Sum {
+    pub(crate) entries: u32,
+    /// Room that writers have.
+    pub(crate) room: u64,
+    /// Grows with every count.
+    pub(crate) counts: u64,
+}
+
+/// A deletion that is announced.
 pub(crate) struct Announced {
     pub(crate) intent: Intent,
-    before: u64,
-    after: u64,
-}
-
-fn tag(word: u64) -> (u32, u32) {
-    ((word >> 20) as u32 & 0xfff, word as u32 % SEQUENCES)
+    /// The share after it; nothing if it is to be changed by an exchange.
+    share: Option<u64>,
 }
 
 impl<'r> Count<'r> {
-    pub(crate) fn new(word: &'r AtomicU64, owners: Owners<'r>, limit: u32) -> Count<'r> {
-        Count { word, owners, limit }
+    #[inline(always)]
+    pub(crate) fn new(
+        [base, taking]: [&'r AtomicU64; 2],
+        owners: Owners<'r>,
+        limit: u32,
+    ) -> Count<'r> {
+        Count { base, taking, owners, limit }
     }
 
-    /// Entries now.
+    /// Entries at one moment; about now, if others count without pause.
     pub(crate) fn get(self) -> u32 {
-        entries(acquire(self.word))
+        let mut before = self.sum();
+        for _ in 0..LOOKS {
+            let now = self.sum();
+            if now.counts == before.counts {
+                return now.entries;
+            }
+            before = now;
+        }
+        // Deletions seen, and the insertions before them not.
+        let missed = before.entries > u32::MAX - super::owner::LIMIT;
+        if missed { 0 } else { before.entries.min(self.limit) }
     }
 
-    /// Entries now, who counted last, and the whole word, which every count changes: for checks.
-    pub(crate) fn look(self) -> (u32, u32, u64) {
-        let word = acquire(self.word);
-        (entries(word), tag(word).0, word)
+    /// The shares, each as it is when it is looked at.
+    pub(crate) fn sum(self) -> Sum {
+        let mut sum = Sum { entries: acquire(self.base) as u32, room: 0, counts: 0 };
+        for writer in self.owners.taken() {
+            let share = acquire(writer.word(SHARE));
+            sum.entries = sum.entries.wrapping_add((share >> 32) as u32);
+            sum.room += u64::from(room(share));
+            sum.counts += share & SEQUENCE;
+        }
+        sum
     }
 
-    /// Sets it while nobody else uses the map and nobody is in an operation.
+    /// The lock under which room is reserved: for checks.
+    pub(crate) fn lock(self) -> &'r AtomicU64 {
+        self.taking
+    }
+
+    /// Sets it while nobody else uses the map and nobody has a share.
     pub(crate) fn set(self, entries: u32) {
-        self.word.store(pack(entries, 0, 0), Release);
+        self.taking.store(0, Relaxed);
+        self.base.store(entries.into(), Release);
     }
 
-    /// Announces an intent with a sequence of its own, and makes sure that this sequence does
-    /// not look counted already from a million operations ago.
+    /// Whether a writer that has locked a bucket just now has its share for itself, while it has
+    /// that lock and until its next intent.
     #[inline(always)]
-    pub(crate) fn announce(self, writer: Writer<'_>, intent: Intent, next: Operation) -> Intent {
-        let mut intent = intent.next(next);
-        // Only this writer's own announcements bring its number into the word.
-        if tag(self.word.load(Relaxed)) == (writer.number, intent.sequence()) {
-            intent = intent.next(next);
+    fn is_alone(self) -> bool {
+        fence_after_exchange();
+        self.taking.load(Acquire) == 0
+    }
+
+    /// Whether a writer has room for an entry, as far as can be told now.
+    #[inline(always)]
+    pub(crate) fn has_room(self, writer: Writer<'_>) -> bool {
+        writer.word(SHARE).load(Relaxed) & ROOM != 0
+    }
+
+    /// Counts an entry that a writer is about to make, which has a bucket's lock. Nothing unless it
+    /// has room, and for itself.
+    #[inline(always)]
+    pub(crate) fn add_quickly(self, writer: Writer<'_>, intent: Intent) -> Option<Intent> {
+        let alone = self.is_alone();
+        let share = writer.word(SHARE).load(Relaxed);
+        if !alone || share & ROOM == 0 {
+            return None;
         }
-        let counted = writer.word(COUNTED);
-        if counted.load(Relaxed) == u64::from(intent.sequence()) {
-            counted.store(NEVER, Release);
-        }
+        let intent = intent.counting(Operation::Insert, share);
         writer.intend(intent);
-        intent
+        writer.word(SHARE).store(more(share), Release);
+        Some(intent)
     }
 
-    /// Announces one entry more or less, if this writer was the last to count and the map is
-    /// neither full nor empty: then this is a few instructions. Nothing is done otherwise.
-    #[inline(always)]
-    pub(crate) fn announce_quickly(
+    /// The same, reserving room first, or taking it from others. Full if there is none; the intent is
+    /// what it was then, as with all errors.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn add(
         self,
         writer: Writer<'_>,
         intent: Intent,
-        next: Operation,
-    ) -> Option<Announced> {
-        let (up, before) = (next == Operation::Insert, self.word.load(Relaxed));
-        let (number, counted) = tag(before);
-        let intent = intent.next(next);
-        let sequence = intent.sequence();
-        let possible = if up { entries(before) < self.limit } else { entries(before) > 0 };
-        if number != writer.number
-            || counted == sequence
-            || writer.word(COUNTED).load(Relaxed) == u64::from(sequence)
-            || !possible
-        {
-            return None;
-        }
-        let one = if up { 1 << 32 } else { u64::MAX << 32 };
-        let after = (before.wrapping_add(one) & !SEQUENCE) | u64::from(sequence);
-        writer.intend(intent);
-        Some(Announced { intent, before, after })
-    }
-
-    /// Counts it, if nobody counted since: nobody but those who complete this very count can have
-    /// brought the word back to this writer's number. Else [`apply`](Count::apply) has to.
-    #[inline(always)]
-    pub(crate) fn apply_quickly(self, announced: &Announced) -> bool {
-        let (before, after) = (announced.before, announced.after);
-        self.word.compare_exchange(before, after, AcqRel, Relaxed).is_ok()
-    }
-
-    /// The word after a count; nothing if the map is full.
-    #[inline(always)]
-    fn counted(self, now: u64, writer: Writer<'_>, intent: Intent) -> Option<u64> {
-        let entries = entries(now);
-        let next = match intent.operation() == Operation::Insert {
-            true if entries >= self.limit => return None,
-            true => entries + 1,
-            // A count of 0 here is damage from outside.
-            false => entries.saturating_sub(1),
-        };
-        Some(pack(next, writer.number, intent.sequence()))
-    }
-
-    /// Counts what a writer announced, once, whoever calls it and how often. Gives false if the
-    /// map is full.
-    #[inline(never)]
-    pub(crate) fn apply(self, writer: Writer<'_>, intent: Intent) -> bool {
-        let sequence = intent.sequence();
-        loop {
-            let now = self.word.load(Acquire);
-            if tag(now) == (writer.number, sequence)
-                || writer.word(COUNTED).load(Acquire) == u64::from(sequence)
-                || writer.intent() != intent
-            {
-                return true;
+        repair: &impl Repair,
+    ) -> Result<Intent, Reason> {
+        // From here on it stores to its share only if it has the lock: others need not wait for it.
+        writer.intend(intent.becoming(Operation::Waiting));
+        let share = writer.word(SHARE).load(Acquire);
+        if share & ROOM != 0 {
+            let counting = intent.counting(Operation::Insert, share);
+            writer.intend(counting);
+            if writer.word(SHARE).compare_exchange(share, more(share), AcqRel, Relaxed).is_ok() {
+                return Ok(counting);
             }
-            if !self.acknowledge(now, writer.number) {
+            writer.intend(intent.becoming(Operation::Waiting));
+        }
+        if self.is_full(writer, repair) {
+            writer.intend(intent);
+            return Err(self.full());
+        }
+        let added = self.owners.lock(self.taking, writer, repair).and_then(|free| {
+            let added = self.find_room(writer, repair).map(|()| {
+                let share = writer.word(SHARE).load(Acquire);
+                let counting = intent.counting(Operation::Insert, share);
+                writer.intend(counting);
+                writer.word(SHARE).store(more(share), Release);
+                counting
+            });
+            self.taking.store(free, Release);
+            added
+        });
+        if added.is_err() {
+            writer.intend(intent);
+        }
+        added
+    }
+
+    /// Gives room to a writer which has the lock, and none left.
+    fn find_room(self, writer: Writer<'_>, repair: &impl Repair) -> Result<(), Reason> {
+        fence_after_exchange();
+        let mut patience = Patience::new();
+        for _ in 0..TRIES {
+            // Nobody else can reserve: what is free can only become more.
+            let sum = self.sum();
+            let used = u64::from(sum.entries) + sum.room;
+            let free = u64::from(self.limit).saturating_sub(used) as u32;
+            if free > 0 {
+                let reserved = u64::from(free.div_ceil(4).min(CHUNK)) * ONE_ROOM;
+                let share = writer.word(SHARE).load(Acquire) & !ROOM;
+                writer.word(SHARE).store(share | reserved, Release);
+                return Ok(());
+            }
+            if self.take_back(writer, repair) {
                 continue;
             }
-            let Some(next) = self.counted(now, writer, intent) else { return false };
-            if self.word.compare_exchange(now, next, AcqRel, Relaxed).is_ok() {
-                return true;
+            if self.is_full(writer, repair) {
+                break;
+            }
+            for other in self.others(writer) {
+                if !self.owners.leaves(other, repair, &mut patience)? {
+                    // It is stopped, it may be, and has what is asked for.
+                    let room = self.sum().room > 0;
+                    return Err(if room { Reason::Busy } else { self.full() });
+                }
             }
         }
+        // Or others never rest: the answer of a moment ago must do.
+        Err(self.full())
     }
 
-    /// Notes for whoever counted last that it was seen; false if that is no longer the last.
+    fn full(self) -> Reason {
+        Reason::Full { max_entries: self.limit }
+    }
+
+    fn others(self, own: Writer<'r>) -> impl Iterator<Item = Writer<'r>> {
+        self.owners.taken().filter(move |other| other.number != own.number)
+    }
+
+    /// Whether every place was taken by an entry at one moment meanwhile, as far as that can be told
+    /// without waiting.
+    fn is_full(self, own: Writer<'_>, repair: &impl Repair) -> bool {
+        // After the first time all that was counted before is committed, after the second time all
+        // that was committed by then is counted.
+        let settled = || self.others(own).all(|other| !other.is_busy(repair));
+        let before = self.sum();
+        let taken = before.entries >= self.limit && before.room == 0;
+        taken && settled() && settled() && self.sum().counts == before.counts
+    }
+
+    /// Takes all room from all other writers that are not in the middle of a change; says whether
+    /// they had any.
+    fn take_back(self, own: Writer<'_>, repair: &impl Repair) -> bool {
+        let mut taken = false;
+        for other in self.others(own) {
+            let word = other.word(SHARE);
+            let mut share = word.load(Acquire);
+            while share & ROOM != 0 && !other.is_busy(repair) {
+                match word.compare_exchange(share, share & !ROOM, AcqRel, Acquire) {
+                    Ok(_) => {
+                        taken = true;
+                        break;
+                    }
+                    Err(now) => share = now,
+                }
+            }
+        }
+        taken
+    }
+
+    /// Announces a deletion from a bucket that the writer has locked just now.
     #[inline(always)]
-    fn acknowledge(self, now: u64, own: u32) -> bool {
-        let (owner, sequence) = tag(now);
-        if owner == own || owner == 0 {
-            return true;
-        }
-        let Some(writer) = self.owners.writer(owner) else { return true };
-        let counted = writer.word(COUNTED);
-        let seen = counted.load(Acquire);
-        if seen == u64::from(sequence) {
-            return true;
-        }
-        self.word.load(Acquire) == now
-            && counted.compare_exchange(seen, u64::from(sequence), AcqRel, Relaxed).is_ok()
+    pub(crate) fn announce(self, writer: Writer<'_>, intent: Intent) -> Announced {
+        let alone = self.is_alone();
+        let share = writer.word(SHARE).load(Relaxed);
+        let intent = intent.counting(Operation::Delete, share);
+        writer.intend(intent);
+        Announced { intent, share: alone.then(|| less(share)) }
     }
 
-    /// Whether a writer's announced count was made.
-    pub(crate) fn was_applied(self, writer: Writer<'_>, intent: Intent) -> bool {
-        let sequence = intent.sequence();
-        tag(self.word.load(Acquire)) == (writer.number, sequence)
-            || writer.word(COUNTED).load(Acquire) == u64::from(sequence)
+    /// Counts it, after its commit.
+    #[inline(always)]
+    pub(crate) fn subtract(self, writer: Writer<'_>, announced: &Announced) {
+        match announced.share {
+            Some(share) => writer.word(SHARE).store(share, Release),
+            None => self.complete(writer, announced.intent),
+        }
     }
 
-    /// Makes sure that a map which looks full is: counts the removals that are committed and not
-    /// yet counted, waits for insertions that are counted and not yet committed, and cleans up
-    /// after the dead. True if at one moment meanwhile every place was taken by an entry.
+    /// Counts an entry less, unless that has been done: a deletion, or the undoing of an insertion.
     #[cold]
-    pub(crate) fn is_full(self, own: Writer<'_>, repair: &impl Repair) -> Result<bool, Reason> {
-        let mut patience = Patience::new();
-        let mut before: Option<(u64, Vec<u32>)> = None;
-        loop {
-            let now = self.word.load(Acquire);
-            if entries(now) < self.limit {
-                return Ok(false);
+    #[inline(never)]
+    pub(crate) fn complete(self, writer: Writer<'_>, intent: Intent) {
+        let word = writer.word(SHARE);
+        let mut share = word.load(Acquire);
+        while share & SEQUENCE != u64::from(intent.sequence()) {
+            match word.compare_exchange(share, less(share), AcqRel, Acquire) {
+                Ok(_) => return,
+                Err(now) => share = now,
             }
-            let sequences = self.settled(own, repair)?;
-            // Nobody did anything between the two looks, so at that moment all was settled.
-            let same = matches!((&sequences, &before), (Some(sequences), Some((then, earlier)))
-                if *then == now && earlier == sequences);
-            // Others that never rest: after a second, the answer of a moment ago must do.
-            if same || (before.is_some() && patience.wait().is_err()) {
-                return Ok(true);
-            }
-            before = Some((now, sequences.unwrap_or_default()));
         }
     }
 
-    /// The sequences of all other writers, if none of them is between a count and its commit.
-    fn settled(self, own: Writer<'_>, repair: &impl Repair) -> Result<Option<Vec<u32>>, Reason> {
-        let mut sequences = Vec::new();
-        let mut settled = true;
-        for other in self.owners.taken().filter(|other| other.number != own.number) {
-            let intent = other.intent();
-            match intent.operation() {
-                Operation::None | Operation::Locked => {}
-                Operation::Delete if !repair.is_held(intent.lock(), other.number) => {
-                    self.apply(other, intent);
-                }
-                _ => {
-                    settled = false;
-                    self.owners.recover(other, repair)?;
-                }
-            }
-            sequences.push(intent.sequence());
+    /// Takes back an insertion that a dead writer announced and did not commit, if it counted it.
+    pub(crate) fn undo(self, dead: Writer<'_>, intent: Intent) {
+        let share = dead.word(SHARE).load(Acquire);
+        if share & SEQUENCE == u64::from(intent.sequence()) {
+            let undo = intent.counting(Operation::Undo, share);
+            dead.intend(undo);
+            self.complete(dead, undo);
         }
-        Ok(settled.then_some(sequences))
-    }
-}
-
-#[cfg(all(test, not(any(loom, miri))))]
-mod tests {
-    use super::*;
-    use crate::header;
-
-    /// A million refusals after its last count, a writer's sequence is that count's again, which
-    /// must not pass for the next one's.
-    #[test]
-    fn a_sequence_that_comes_again_is_not_counted() {
-        let words: Vec<AtomicU64> = (0..header::KIND).map(|_| AtomicU64::new(0)).collect();
-        let (count, writer) = (header::count(&words, 1), header::owners(&words).writer(1).unwrap());
-        let mut intent = count.announce(writer, writer.begin(0).unwrap(), Operation::Insert);
-        assert!(count.apply(writer, intent));
-        for _ in 0..=SEQUENCES {
-            intent = count.announce(writer, intent.becoming(Operation::Locked), Operation::Insert);
-            assert!(!count.apply(writer, intent));
-        }
-        assert_eq!(count.get(), 1);
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod huge;
 #[cfg(not(loom))]
 pub(crate) mod kernel;
 pub(crate) mod lanes;
+pub(crate) mod lent;
 #[cfg(test)]
 pub(crate) mod mortal;
 pub(crate) mod owner;

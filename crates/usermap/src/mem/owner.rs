@@ -6,7 +6,7 @@
 //! ```text
 //! 0 identity   who has the record (`process::identity`), 0 if nobody
 //! 1 intent     operation in bits 63..60, sequence in 51..32, number of the lock in 31..0
-//! 2 counted    sequence of the last of its counts that somebody wrote over (see `count`)
+//! 2 share      entries it made, room for more, sequence (`count`)
 //! 3 created    a node taken by the operation, or the target of a redo
 //! 4 removed    a node given up by the operation
 //! 5 mappings   writable mappings of the values that the process holds
@@ -41,7 +41,7 @@ pub(crate) const PAYLOAD: u64 = (1 << OWNER_SHIFT) - 1;
 
 const IDENTITY: usize = 0;
 const INTENT: usize = 1;
-pub(crate) const COUNTED: usize = 2;
+pub(crate) const SHARE: usize = 2;
 pub(crate) const CREATED: usize = 3;
 pub(crate) const REMOVED: usize = 4;
 const MAPPINGS: usize = 5;
@@ -66,6 +66,8 @@ pub(crate) enum Operation {
     Delete = 3,
     /// Takes back the count of an insertion that never was committed.
     Undo = 4,
+    /// Holds the lock, has changed nothing, and is waiting for room (see `count`).
+    Waiting = 5,
 }
 
 /// [`Operation`], sequence and the number of the lock, as one word.
@@ -89,6 +91,7 @@ impl Intent {
             2 => Operation::Insert,
             3 => Operation::Delete,
             4 => Operation::Undo,
+            5 => Operation::Waiting,
             _ => Operation::None,
         }
     }
@@ -106,9 +109,10 @@ impl Intent {
         Intent::new(operation, self.sequence(), self.lock())
     }
 
-    /// The same with another operation and the next sequence.
-    pub(crate) fn next(self, operation: Operation) -> Intent {
-        Intent::new(operation, self.sequence() + 1, self.lock())
+    /// The same with an operation that counts, and the sequence that follows a share's.
+    #[inline(always)]
+    pub(crate) fn counting(self, operation: Operation, share: u64) -> Intent {
+        Intent::new(operation, (share as u32).wrapping_add(1), self.lock())
     }
 }
 
@@ -153,7 +157,7 @@ impl<'r> Owners<'r> {
 
     /// Every record that has ever been taken.
     pub(crate) fn taken(self) -> impl Iterator<Item = Writer<'r>> {
-        let highest = (self.highest.load(Acquire) as u32).min(LIMIT);
+        let highest = (acquire(self.highest) as u32).min(LIMIT);
         (1..=highest).filter_map(move |number| self.writer(number))
     }
 
@@ -163,7 +167,7 @@ impl<'r> Owners<'r> {
         ((1..=LIMIT).filter_map(move |number| self.writer(number)), acquire(self.highest))
     }
 
-    /// Makes nobody's what is not this process's, and ends all operations: only for repairs, when
+    /// Makes nobody's what is not this process's, ends all operations and counts nothing: only for repairs, when
     /// no other process has the map open. Gives how many records were somebody's.
     pub(crate) fn reset(self) -> u32 {
         let (mut highest, mut freed) = (0, 0);
@@ -176,8 +180,9 @@ impl<'r> Owners<'r> {
                 writer.record[IDENTITY].store(0, Release);
                 writer.word(MAPPINGS).store(0, Relaxed);
             }
-            writer.word(CREATED).store(0, Relaxed);
-            writer.word(REMOVED).store(0, Relaxed);
+            for word in [SHARE, CREATED, REMOVED] {
+                writer.word(word).store(0, Relaxed);
+            }
             writer.end(writer.intent());
         }
         self.highest.store(highest.into(), Release);
@@ -204,6 +209,14 @@ impl<'r> Owners<'r> {
             }
         }
         Err(Reason::Writers { limit: LIMIT })
+    }
+
+    /// Makes a record this process's again.
+    pub(crate) fn retake(self, number: u32) {
+        if let Some(writer) = self.writer(number) {
+            writer.record[IDENTITY].store(process::identity(), Release);
+            self.highest.fetch_max(u64::from(number), AcqRel);
+        }
     }
 
     /// Gives a record back that this process took.
@@ -246,6 +259,26 @@ impl<'r> Owners<'r> {
         let outcome = repair.repair(writer);
         word.store(0, Release);
         outcome.map(|()| true)
+    }
+
+    /// Waits until a writer is out of the lock that it has now, if it has one, and has counted what it
+    /// did there; false if that takes too long.
+    pub(crate) fn leaves(
+        self,
+        other: Writer<'_>,
+        repair: &impl Repair,
+        patience: &mut Patience,
+    ) -> Result<bool, Reason> {
+        let lock = other.intent().lock();
+        // Another lock is another operation's.
+        while other.is_busy(repair) && other.intent().lock() == lock {
+            match patience.wait() {
+                Ok(true) => drop(self.recover(other, repair)?),
+                Ok(false) => {}
+                Err(_) => return Ok(false),
+            }
+        }
+        Ok(true)
     }
 
     /// Takes the lock in `word`; gives the word as it was, free.
@@ -327,6 +360,27 @@ impl Writer<'_> {
         self.record[INTENT].store(intent.0, Release);
     }
 
+    /// Whether it has a lock, or has committed and not counted. Who wrote a word and then finds it not
+    /// to be (with a fence between the two) knows that it will read that word once it has a lock: if
+    /// it reads it after a fence, too.
+    pub(crate) fn is_busy(&self, repair: &impl Repair) -> bool {
+        loop {
+            let intent = self.intent();
+            match intent.operation() {
+                Operation::None | Operation::Waiting => return false,
+                Operation::Delete | Operation::Undo => return true,
+                Operation::Locked | Operation::Insert => {}
+            }
+            if repair.is_held(intent.lock(), self.number) {
+                return true;
+            }
+            // It has not got the lock yet, or has released it: after a deletion, it says so now.
+            if self.intent() == intent {
+                return false;
+            }
+        }
+    }
+
     /// Says that the lock with this number is about to be taken. Fails if this very thread is in
     /// the middle of another operation, which a signal handler interrupted.
     #[inline(always)]
@@ -390,15 +444,15 @@ impl Writer<'_> {
         acquire(&self.record[IDENTITY])
     }
 
-    /// The sequence of its last operation, likewise.
-    pub(crate) fn sequence(&self) -> u32 {
-        Intent(acquire(&self.record[INTENT])).sequence()
-    }
-
     /// What it is doing, if anything, likewise.
     pub(crate) fn doing(&self) -> Option<Intent> {
         Some(Intent(acquire(&self.record[INTENT])))
             .filter(|intent| intent.operation() != Operation::None)
+    }
+
+    /// Whether it is doing something or has counted entries, likewise.
+    pub(crate) fn was_used(&self) -> bool {
+        self.doing().is_some() || acquire(&self.record[SHARE]) != 0
     }
 
     /// Whether nobody has the record.

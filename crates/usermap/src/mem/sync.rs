@@ -30,3 +30,13 @@ pub(crate) fn acquire(word: &AtomicU64) -> u64 {
     fence(Ordering::Acquire);
     value
 }
+
+/// A full fence behind an exchange that succeeded: on x86-64 the exchange is one already.
+#[inline(always)]
+pub(crate) fn fence_after_exchange() {
+    if cfg!(all(target_arch = "x86_64", not(any(loom, miri)))) {
+        core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
+    } else {
+        fence(Ordering::SeqCst);
+    }
+}

@@ -7,7 +7,7 @@ use crate::error::Reason;
 use crate::header;
 use crate::kind::redo::{ALL_CPUS, changed};
 use crate::mem::bytes;
-use crate::mem::owner::{self, Operation, Patience, Writer};
+use crate::mem::owner::{self, Patience, Writer};
 use crate::mem::sync::{AtomicU64, Ordering::*, fence};
 
 /// A linked node's word. It keeps who linked it: only by that can a node that a dead writer
@@ -197,17 +197,17 @@ impl<'r> Hash<'r> {
     }
 
     #[inline(always)]
-    fn delete_place(&self, mut locked: Locked<'_>, place: u32) {
+    fn delete_place(&self, locked: Locked<'_>, place: u32) {
         let (writer, count) = (locked.writer, self.count());
-        locked.intent = count.announce(writer, locked.intent, Operation::Delete);
+        let announced = count.announce(writer, locked.intent);
         locked.head[0].store(changed(locked.word) & !(1 << place), Release);
-        count.apply(writer, locked.intent);
-        writer.end(locked.intent);
+        count.subtract(writer, &announced);
+        writer.end(announced.intent);
     }
 
     #[cold]
     #[inline(never)]
-    fn delete_node(&self, mut locked: Locked<'_>, slot: Slot) -> Result<(), Reason> {
+    fn delete_node(&self, locked: Locked<'_>, slot: Slot) -> Result<(), Reason> {
         let (writer, count) = (locked.writer, self.count());
         let (number, node, link) = match self.node_of(&locked, slot) {
             Ok(found) => found,
@@ -218,12 +218,12 @@ impl<'r> Hash<'r> {
         };
         // Told before it is announced: whoever cleans up tells by it what was done.
         writer.word(owner::REMOVED).store(u64::from(number), Release);
-        locked.intent = count.announce(writer, locked.intent, Operation::Delete);
+        let announced = count.announce(writer, locked.intent);
         link.lead_to(next_in(node.load(Relaxed)));
         self.give_up(&locked, node);
-        count.apply(writer, locked.intent);
+        count.subtract(writer, &announced);
         self.free_removed(writer, node);
-        writer.end(locked.intent);
+        writer.end(announced.intent);
         Ok(())
     }
 
@@ -267,7 +267,7 @@ impl<'r> Hash<'r> {
             Some((locked, Found::Place(place))) if presence != Presence::Absent => {
                 let slot = self.slot_of_place(hash.bucket, place);
                 let word = &self.value(slot, cpu.unwrap_or(0))[0];
-                let sum = bytes::add(word, 0, width, delta);
+                let sum = self.add_to(word, width, delta);
                 // One word changed, which is its own commit: the version can stay.
                 self.unlock(locked);
                 Ok(sum)
@@ -296,7 +296,7 @@ impl<'r> Hash<'r> {
         };
         let outcome = match slot {
             Some(_) if presence == Presence::Absent => Err(Reason::Exists),
-            Some(slot) => Ok(bytes::add(&self.value(slot, cpu.unwrap_or(0))[0], 0, width, delta)),
+            Some(slot) => Ok(self.add_to(&self.value(slot, cpu.unwrap_or(0))[0], width, delta)),
             None if presence == Presence::Present => Err(Reason::NotFound),
             None => {
                 let mut number = [0; 8];
@@ -313,6 +313,15 @@ impl<'r> Hash<'r> {
         };
         self.unlock(locked);
         outcome
+    }
+
+    /// Adds to a value's number in a bucket that this writer has locked just now.
+    #[inline(always)]
+    pub(super) fn add_to(&self, word: &AtomicU64, width: usize, delta: u64) -> u64 {
+        match header::lent(self.words).is_lent() {
+            true => bytes::add(word, 0, width, delta),
+            false => bytes::add_alone(word, width, delta),
+        }
     }
 
     /// The node that a slot is, in a bucket that is locked: its number + 1, and the link to it.
@@ -410,17 +419,11 @@ impl<'r> Hash<'r> {
     #[inline(always)]
     fn count_one_more(&self, locked: &mut Locked<'_>) -> Result<(), Reason> {
         let (writer, count) = (locked.writer, self.count());
-        loop {
-            locked.intent = count.announce(writer, locked.intent, Operation::Insert);
-            if count.apply(writer, locked.intent) {
-                return Ok(());
-            }
-            locked.intent = locked.intent.becoming(Operation::Locked);
-            writer.intend(locked.intent);
-            if count.is_full(writer, self)? {
-                return Err(Reason::Full { max_entries: self.geometry.max_entries });
-            }
-        }
+        locked.intent = match count.add_quickly(writer, locked.intent) {
+            Some(intent) => intent,
+            None => count.add(writer, locked.intent, self)?,
+        };
+        Ok(())
     }
 
     /// Replaces an entry by another one with the same key, so that pointers to the old one keep

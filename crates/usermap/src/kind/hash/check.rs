@@ -52,31 +52,30 @@ impl Hash<'_> {
             }
         }
         self.check_nodes(&linked, found);
+        found.lock_of_all("room", self.count().lock());
         // Before the second look at the writers, which says that nobody counted since the first.
-        let (counted, by, word) = self.count().look();
+        let sum = self.count().sum();
+        let (counted, room) = (sum.entries, sum.room);
         let after = self.moment(found);
         let check = &mut found.check;
         check.counted = counted.into();
         check.still = before.is_some() && before == after && check.unseen == 0;
         let entries = check.entries;
-        if counted > self.geometry.max_entries {
-            found.found("count", 0, word, "more than max_entries");
+        let limit = u64::from(self.geometry.max_entries);
+        if u64::from(counted) > limit {
+            found.found("count", 0, counted.into(), "more than max_entries");
         } else if found.check.still && u64::from(counted) != entries {
-            found.found("count", 0, word, "not the number of entries");
-        }
-        if by != 0 && self.owners().writer(by).is_none() {
-            found.found("count", 0, word, "an impossible writer counted last");
+            found.found("count", 0, counted.into(), "not the number of entries");
+        } else if found.check.still && u64::from(counted) + room > limit {
+            found.found("count", 0, room, "more room is reserved than there is");
         }
     }
 
     /// What every insertion and deletion changes; nothing while one is going on.
-    fn moment(&self, found: &Inspection<'_>) -> Option<(u64, Vec<u32>)> {
-        let sequences = found.owners.taken().map(|writer| match writer.doing() {
-            Some(_) => None,
-            None => Some(writer.sequence()),
-        });
-        let sequences = sequences.collect::<Option<_>>()?;
-        Some((self.count().look().2, sequences))
+    fn moment(&self, found: &Inspection<'_>) -> Option<u64> {
+        let before = self.count().sum().counts;
+        let idle = found.owners.taken().all(|writer| writer.doing().is_none());
+        (idle && self.count().sum().counts == before).then_some(before)
     }
 
     fn check_bucket(&self, bucket: u32, linked: &mut Nodes, found: &mut Inspection<'_>) {

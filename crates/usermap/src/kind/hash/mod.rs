@@ -224,6 +224,12 @@ impl<'r> Hash<'r> {
         key == self.geometry.key_size && value == self.geometry.value_bytes
     }
 
+    /// Before pointers to values are given out.
+    #[inline]
+    pub(crate) fn lend(&self) -> Result<(), Reason> {
+        header::lent(self.words).lend(self.owners(), self)
+    }
+
     #[inline(always)]
     fn owners(&self) -> Owners<'r> {
         header::owners(self.words)

@@ -13,12 +13,10 @@
 
 use super::bucket::{LINK, OCCUPIED, matching, next_in, set_tag};
 use super::{Hash, PLACES, Presence, Slot, USED_PLACES};
-use crate::header;
 use crate::kind::redo::changed;
 use crate::mem::buckets::{Bucket, Head};
 use crate::mem::bytes;
-use crate::mem::count::Announced;
-use crate::mem::owner::{Intent, Operation, Writer};
+use crate::mem::owner::Writer;
 use crate::mem::sync::{AtomicU64, Ordering::*, acquire, fence};
 use crate::mem::tags::Places;
 
@@ -96,7 +94,7 @@ impl<'r> Hash<'r> {
     ) -> Option<u64> {
         let seen = self.look(key, width)?;
         let word = &seen.found?.1[bytes::words(key.len())];
-        self.change_word(writer, &seen, || bytes::add(word, 0, width, delta))
+        self.change_word(writer, &seen, || self.add_to(word, width, delta))
     }
 
     /// Changes the word that is a key's value on one CPU slot of a map per CPU.
@@ -132,16 +130,10 @@ impl<'r> Hash<'r> {
         if let Some(value) = taken {
             bytes::load(&entry[bytes::words(key.len())..], value);
         }
-        let (count, limit) = (self.count(), self.geometry.max_entries);
-        let announced = count.announce_quickly(writer, intent, Operation::Delete);
-        let Some(announced) = announced else {
-            delete_slowly(self.words, limit, writer, intent, head, seen.word, place);
-            return Some(true);
-        };
+        let count = self.count();
+        let announced = count.announce(writer, intent);
         head[0].store(changed(seen.word) & !(1 << place), Release);
-        if !count.apply_quickly(&announced) {
-            apply_slowly(self.words, limit, writer, announced.intent);
-        }
+        count.subtract(writer, &announced);
         writer.end(announced.intent);
         Some(true)
     }
@@ -193,26 +185,24 @@ impl<'r> Hash<'r> {
         value: &[u8],
     ) -> Option<()> {
         let &Seen { bucket: Bucket { head, .. }, number, whole, word, .. } = seen;
-        let occupied = word & OCCUPIED;
+        let (occupied, count) = (word & OCCUPIED, self.count());
         let free = occupied.trailing_ones();
         // One place, which may be any, is kept for replacements.
         let full = match old {
             Some(_) => free >= PLACES as u32,
-            None => occupied.count_ones() >= USED_PLACES,
+            None => occupied.count_ones() >= USED_PLACES || !count.has_room(writer),
         };
         if full {
             return None;
         }
         let mut intent = self.lock_quickly(writer, head, number, word)?;
         if old.is_none() {
-            let (count, limit) = (self.count(), self.geometry.max_entries);
-            intent = match count.announce_quickly(writer, intent, Operation::Insert) {
-                Some(announced) if count.apply_quickly(&announced) => announced.intent,
-                Some(Announced { intent, .. }) => {
-                    apply_or_unlock(self.words, limit, writer, intent, &head[0], word)?
-                }
-                None => announce_or_unlock(self.words, limit, writer, intent, &head[0], word)?,
+            let Some(counted) = count.add_quickly(writer, intent) else {
+                head[0].store(word, Release);
+                writer.end(intent);
+                return None;
             };
+            intent = counted;
         }
         let entry = seen.bucket.entry(free);
         bytes::store(entry, key);
@@ -223,74 +213,6 @@ impl<'r> Hash<'r> {
         writer.end(intent);
         Some(())
     }
-}
-
-// What the count takes where others count, too: apart, with what fits in registers.
-
-#[cold]
-#[inline(never)]
-fn apply_slowly(words: &[AtomicU64], limit: u32, writer: Writer<'_>, intent: Intent) -> bool {
-    header::count(words, limit).apply(writer, intent)
-}
-
-/// Announces an insertion and counts it. If the map looks full, the lock is released: whether it is
-/// takes the long way.
-#[cold]
-#[inline(never)]
-fn announce_or_unlock(
-    words: &[AtomicU64],
-    limit: u32,
-    writer: Writer<'_>,
-    intent: Intent,
-    lock: &AtomicU64,
-    word: u64,
-) -> Option<Intent> {
-    let count = header::count(words, limit);
-    if count.get() < limit {
-        let intent = count.announce(writer, intent, Operation::Insert);
-        return apply_or_unlock(words, limit, writer, intent, lock, word);
-    }
-    lock.store(word, Release);
-    writer.end(intent);
-    None
-}
-
-/// Counts an insertion that is announced, or releases the lock.
-#[cold]
-#[inline(never)]
-fn apply_or_unlock(
-    words: &[AtomicU64],
-    limit: u32,
-    writer: Writer<'_>,
-    intent: Intent,
-    lock: &AtomicU64,
-    word: u64,
-) -> Option<Intent> {
-    if header::count(words, limit).apply(writer, intent) {
-        return Some(intent);
-    }
-    writer.intend(intent.becoming(Operation::Locked));
-    lock.store(word, Release);
-    writer.end(intent);
-    None
-}
-
-#[cold]
-#[inline(never)]
-fn delete_slowly(
-    words: &[AtomicU64],
-    limit: u32,
-    writer: Writer<'_>,
-    intent: Intent,
-    head: &Head,
-    word: u64,
-    place: u32,
-) {
-    let count = header::count(words, limit);
-    let intent = count.announce(writer, intent, Operation::Delete);
-    head[0].store(changed(word) & !(1 << place), Release);
-    count.apply(writer, intent);
-    writer.end(intent);
 }
 
 /// Which of these places of a bucket has the key, and the entry there. Nothing if the key may be in

@@ -26,7 +26,7 @@ impl Repair for Hash<'_> {
         if holder(word) != dead.number {
             // Released: so it was committed, but perhaps not counted.
             if matches!(intent.operation(), Operation::Delete | Operation::Undo) {
-                self.count().apply(dead, intent);
+                self.count().complete(dead, intent);
             }
         } else if word & REDO != 0 {
             self.geometry.redo.copy_to_place(self.words, dead);
@@ -42,6 +42,10 @@ impl Repair for Hash<'_> {
         }
         for number in [created, removed] {
             self.free_marked(dead, number)?;
+        }
+        let taking = self.count().lock();
+        if holder(taking.load(Acquire)) == dead.number {
+            taking.store(0, Release);
         }
         dead.word(owner::CREATED).store(0, Release);
         dead.word(owner::REMOVED).store(0, Release);
@@ -75,18 +79,13 @@ impl Hash<'_> {
         let count = self.count();
         match intent.operation() {
             // A place is committed by the store that releases the lock, so it was not.
-            Operation::Insert
-                if !self.is_linked(intent.lock(), created)? && count.was_applied(dead, intent) =>
-            {
-                let undo = count.announce(dead, intent, Operation::Undo);
-                count.apply(dead, undo);
+            Operation::Insert if !self.is_linked(intent.lock(), created)? => {
+                count.undo(dead, intent);
             }
             Operation::Delete if removed != 0 && !self.is_linked(intent.lock(), removed)? => {
-                count.apply(dead, intent);
+                count.complete(dead, intent);
             }
-            Operation::Undo => {
-                count.apply(dead, intent);
-            }
+            Operation::Undo => count.complete(dead, intent),
             _ => {}
         }
         Ok(())

@@ -88,7 +88,7 @@ impl Hash<'_> {
         width: usize,
         delta: u64,
     ) -> Option<u64> {
-        let add = |word: &AtomicU64| bytes::add(word, 0, width, delta);
+        let add = |word: &AtomicU64| self.add_to(word, width, delta);
         match key.len() {
             4 => self.change_on(writer, &key[..4], cpu, add),
             8 => self.change_on(writer, &key[..8], cpu, add),

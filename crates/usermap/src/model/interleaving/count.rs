@@ -5,6 +5,9 @@ use super::{Act, Key, Plan, Scene, explore};
 use crate::MapType;
 use crate::error::Reason;
 use crate::kind::hash::Presence;
+use crate::mem::bytes;
+use crate::mem::owner::SHARE;
+use crate::mem::sync::Ordering::Relaxed;
 use loom::thread;
 use std::sync::Arc;
 
@@ -31,31 +34,20 @@ fn insert(scene: &Scene, writer: u32, key: usize) -> bool {
     }
 }
 
-/// Two insertions at once, with records 1 and 2, into both buckets; gives how many found room.
-fn insert_two(scene: &Arc<Scene>) -> u32 {
-    scene.enlist(1);
-    scene.enlist(2);
-    let other = scene.clone();
-    let thread = thread::spawn(move || insert(&other, 1, NEW));
-    let own = insert(scene, 2, NEW_ELSEWHERE);
-    let sum = u32::from(own) + u32::from(thread.join().unwrap());
-    // A node that a dead one had is cleaned up only when it is missed.
-    for writer in scene.owners().taken() {
-        scene.owners().recover(writer, &scene.hash()).unwrap();
-    }
-    scene.hash().check_order();
-    sum
-}
-
 #[test]
 fn two_insert_where_one_has_room() {
     let (map, keys) = plan();
     explore(3, move || {
         let scene = map.scene(&keys);
         scene.enlist(1);
+        scene.enlist(2);
         assert!(insert(&scene, 1, OLD));
-        assert_eq!(insert_two(&scene), 1);
+        let other = scene.clone();
+        let thread = thread::spawn(move || insert(&other, 1, NEW));
+        let own = insert(&scene, 2, NEW_ELSEWHERE);
+        assert!(own ^ thread.join().unwrap(), "there was room for one");
         assert_eq!(scene.hash().count().get(), 2);
+        scene.hash().check_order();
     });
 }
 
@@ -94,7 +86,7 @@ fn deletions_and_an_insertion() {
     });
 }
 
-/// Two that insert after somebody died in the middle of `act` in a map with so many entries.
+/// One inserts and one cleans up after somebody died in the middle of `act` in a map with so many entries.
 fn after_a_death(stores: u64, entries: usize, act: fn(&Scene)) -> bool {
     let (map, keys) = plan();
     let died = Arc::new(std::sync::atomic::AtomicBool::new(false));
@@ -105,8 +97,15 @@ fn after_a_death(stores: u64, entries: usize, act: fn(&Scene)) -> bool {
         assert!((0..entries).all(|key| insert(&scene, 1, key)));
         told.store(scene.die(3, stores, act), std::sync::atomic::Ordering::Relaxed);
         let left = scene.keys.iter().filter(|key| scene.get(**key).is_some()).count() as u32;
-        assert_eq!(insert_two(&scene), 2 - left, "room for what is not there");
+        let other = scene.clone();
+        let thread = thread::spawn(move || insert(&other, 1, NEW));
+        scene.owners().recover(scene.writer(3), &scene.hash()).unwrap();
+        let first = thread.join().unwrap();
+        scene.enlist(2);
+        let second = insert(&scene, 2, NEW_ELSEWHERE);
+        assert_eq!(u32::from(first) + u32::from(second), 2 - left, "room for what is not there");
         assert_eq!(scene.hash().count().get(), 2);
+        scene.hash().check_order();
     });
     died.load(std::sync::atomic::Ordering::Relaxed)
 }
@@ -144,5 +143,100 @@ fn after_a_dead_undo() {
         let _ = crate::mem::mortal::live(5, || insert(scene, 3, OTHER_OLD));
         scene.writer(3).bury();
         let _ = scene.owners().recover(scene.writer(3), &scene.hash());
+    });
+}
+
+/// A scene of two entries, in which a writer has the room for one, and the other is an entry.
+fn room_of_another(map: &Plan, keys: &[Key]) -> Arc<Scene> {
+    let scene = map.scene(keys);
+    for writer in 1..3 {
+        scene.enlist(writer);
+    }
+    assert!(insert(&scene, 1, OLD));
+    scene.delete(1, keys[OLD]).unwrap();
+    assert!(insert(&scene, 2, OTHER_OLD));
+    let room = |writer| scene.writer(writer).word(SHARE).load(Relaxed) >> 20 & 0xfff;
+    assert_eq!([room(1), room(2)], [1, 0]);
+    scene
+}
+
+#[test]
+fn room_is_used_or_taken() {
+    let (map, keys) = plan();
+    explore(3, move || {
+        let scene = room_of_another(&map, &keys);
+        let other = scene.clone();
+        // Who is first to run is interrupted first: by who takes the room.
+        let thread = thread::spawn(move || insert(&other, 2, NEW_ELSEWHERE));
+        let own = insert(&scene, 1, NEW);
+        assert!(own ^ thread.join().unwrap(), "there was room for one");
+        assert_eq!(scene.hash().count().get(), 2);
+        scene.hash().check_order();
+    });
+}
+
+#[test]
+fn room_that_a_deletion_gives_is_taken() {
+    let (map, keys) = plan();
+    explore(3, move || {
+        let scene = map.scene(&keys);
+        for writer in 1..3 {
+            scene.enlist(writer);
+        }
+        assert!(insert(&scene, 1, OLD) && insert(&scene, 1, OTHER_OLD));
+        let other = scene.clone();
+        let thread = thread::spawn(move || {
+            other.delete(1, other.keys[OLD]).unwrap();
+            insert(&other, 1, NEW)
+        });
+        let own = insert(&scene, 2, NEW_ELSEWHERE);
+        let inserted = u32::from(own) + u32::from(thread.join().unwrap());
+        assert!(inserted == 1, "there was room for one: {inserted}");
+        assert_eq!(scene.hash().count().get(), 2);
+        scene.hash().check_order();
+    });
+}
+
+#[test]
+fn the_number_of_entries_is_one_that_was() {
+    let (map, keys) = plan();
+    explore(2, move || {
+        let scene = map.scene(&keys);
+        scene.enlist(2);
+        assert!(insert(&scene, 2, OLD));
+        let act: &[Act] = &[|scene, keys| {
+            assert!(insert(scene, 1, NEW_ELSEWHERE));
+            scene.delete(2, keys[OLD]).unwrap();
+        }];
+        let seen = scene.while_others(act, || scene.hash().count().get());
+        assert!((1..=2).contains(&seen), "{seen}");
+    });
+}
+
+#[test]
+fn pointers_are_lent_while_somebody_adds() {
+    let map = Plan::new(MapType::Hash, 4, 8, 2);
+    let keys: [Key; 1] = map.keys(0);
+    explore(3, move || {
+        let scene = map.scene(&keys);
+        let [key] = keys;
+        scene.enlist(1);
+        let add = move |scene: &Scene, delta| {
+            scene.hash().add(scene.writer(1), &key, None, 8, delta, Presence::Any).unwrap()
+        };
+        assert_eq!(add(&scene, 1), 1);
+        let other = scene.clone();
+        let thread = thread::spawn(move || {
+            let hash = other.hash();
+            hash.lend().unwrap();
+            let slot = hash.lookup(&key, |_, slot, _| Ok(slot)).unwrap();
+            bytes::add(&hash.value(slot.unwrap(), 0)[0], 0, 8, 8);
+        });
+        add(&scene, 2);
+        add(&scene, 4);
+        thread.join().unwrap();
+        let mut value = [0; 8];
+        assert!(scene.hash().get(&key, &mut value).unwrap());
+        assert_eq!(u64::from_ne_bytes(value), 15, "an increment was lost");
     });
 }
