@@ -180,10 +180,6 @@ impl<'r> Count<'r> {
             }
             writer.intend(intent.becoming(Operation::Waiting));
         }
-        if self.is_full(writer, repair) {
-            writer.intend(intent);
-            return Err(self.full());
-        }
         let added = self.owners.lock(self.taking, writer, repair).and_then(|free| {
             let added = self.find_room(writer, repair).map(|()| {
                 let share = writer.word(SHARE).load(Acquire);
@@ -244,7 +240,7 @@ impl<'r> Count<'r> {
 
     /// Whether every place was taken by an entry at one moment meanwhile, as far as that can be told
     /// without waiting.
-    fn is_full(self, own: Writer<'_>, repair: &impl Repair) -> bool {
+    pub(crate) fn is_full(self, own: Writer<'_>, repair: &impl Repair) -> bool {
         // After the first time all that was counted before is committed, after the second time all
         // that was committed by then is counted.
         let settled = || self.others(own).all(|other| !other.is_busy(repair));

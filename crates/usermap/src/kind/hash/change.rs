@@ -50,6 +50,9 @@ impl<'r> Hash<'r> {
         presence: Presence,
     ) -> Result<(), Reason> {
         let hash = self.geometry.hash(key);
+        if presence != Presence::Present && self.refuses(writer, hash, key) {
+            return Err(Reason::Full { max_entries: self.geometry.max_entries });
+        }
         match self.find_and_lock(writer, hash, key) {
             Some((locked, found)) => self.update_locked(locked, found, hash, key, value, presence),
             None => self.update_slowly(writer, hash, key, value, presence),
@@ -263,6 +266,9 @@ impl<'r> Hash<'r> {
         presence: Presence,
     ) -> Result<u64, Reason> {
         let hash = self.geometry.hash(key);
+        if presence != Presence::Present && self.refuses(writer, hash, key) {
+            return Err(Reason::Full { max_entries: self.geometry.max_entries });
+        }
         match self.find_and_lock(writer, hash, key) {
             Some((locked, Found::Place(place))) if presence != Presence::Absent => {
                 let slot = self.slot_of_place(hash.bucket, place);

@@ -276,7 +276,7 @@ pub(super) fn get_among<T>(
 /// Whether a bucket's lock word is still `word`, after all reading. If others only took the lock,
 /// the long way tells.
 #[inline(always)]
-fn is_still_so(head: &Head, word: u64) -> bool {
+pub(super) fn is_still_so(head: &Head, word: u64) -> bool {
     fence(Acquire);
     head[0].load(Relaxed) == word
 }

@@ -1,11 +1,12 @@
 //! Lookups: no lock, no store to shared memory.
 
 use super::bucket::{LINK, LINKED, OCCUPIED, STATE, matching, next_in, tag_in_node};
+use super::quick::is_still_so;
 use super::{Hash, Slot, hashing};
 use crate::error::Reason;
 use crate::kind::redo::seen;
 use crate::mem::buckets::Head;
-use crate::mem::owner::PAYLOAD;
+use crate::mem::owner::{PAYLOAD, Writer, holder};
 use crate::mem::sync::{AtomicU64, Ordering::*, acquire, fence};
 
 impl<'r> Hash<'r> {
@@ -83,6 +84,18 @@ impl<'r> Hash<'r> {
                 return found;
             }
         }
+    }
+
+    /// Whether a key is refused if it is to be made: at one moment meanwhile it was not there, and the
+    /// map full. If so, nobody need be kept from the bucket to find it out.
+    pub(super) fn refuses(&self, writer: Writer<'_>, hash: hashing::Hash, key: &[u8]) -> bool {
+        let (count, head) = (self.count(), self.head(hash.bucket));
+        if count.has_room(writer) {
+            return false;
+        }
+        let word = acquire(&head[0]);
+        let absent = holder(word) == 0 && self.find(head, hash, key, word) == Ok(None);
+        absent && count.is_full(writer, self) && is_still_so(head, word)
     }
 
     /// Copies the value of a key out, in a map that is not per CPU; says whether there is one.
