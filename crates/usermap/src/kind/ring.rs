@@ -160,11 +160,12 @@ impl<'r> Rings<'r> {
         }
     }
 
-    /// The same where others are at the ring, it looks full, or it is damaged.
+    /// The same where others are at the ring, it looks full, or it is damaged. Functions that are seldom
+    /// called take `self` as a copy: what they take as a reference is kept in memory for them always.
     #[cold]
     #[inline(never)]
     fn push_slowly(
-        &self,
+        self,
         writer: Writer<'_>,
         ring: u32,
         value: &[u8],

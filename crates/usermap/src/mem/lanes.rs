@@ -119,23 +119,6 @@ impl<'r> Lane<'r> {
     }
 }
 
-/// Asks for the line of a word that is about to be read and then exchanged: one transfer from another
-/// core instead of two.
-#[inline(always)]
-pub(crate) fn take_line(word: &AtomicU64) {
-    #[cfg(all(target_arch = "x86_64", not(any(miri, loom))))]
-    // SAFETY: a prefetch has no effect on memory; processors that do not know it do nothing.
-    unsafe {
-        core::arch::asm!(
-            "prefetchw byte ptr [{0}]",
-            in(reg) word,
-            options(nostack, preserves_flags, readonly),
-        );
-    }
-    #[cfg(not(all(target_arch = "x86_64", not(any(miri, loom)))))]
-    let _ = word;
-}
-
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;

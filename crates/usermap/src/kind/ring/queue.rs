@@ -11,7 +11,7 @@
 use super::{OUT_OF_RANGE, Rings, give_way, lock_quickly};
 use crate::error::Reason;
 use crate::mem::bytes;
-use crate::mem::lanes::{Control, Lane, take_line};
+use crate::mem::lanes::{Control, Lane};
 use crate::mem::owner::{PAYLOAD, Writer};
 use crate::mem::sync::{Ordering::*, acquire, fence};
 
@@ -68,7 +68,6 @@ impl Rings<'_> {
     ) -> Option<()> {
         let lane = self.lanes.get(ring, bytes::words(value.len()))?;
         let tail = &lane.control[TAIL];
-        take_line(tail);
         let (room, now) = (lane.control[ROOM].load(Acquire), tail.load(Relaxed));
         // One that is locked is more than any position.
         if now >= room {
@@ -138,7 +137,6 @@ impl Rings<'_> {
     pub(super) fn dequeue_quickly(&self, ring: u32, value: &mut [u8]) -> Option<()> {
         let lane = self.lanes.get(ring, bytes::words(value.len()))?;
         let head = &lane.control[HEAD];
-        take_line(head);
         let (filled, now) = (lane.control[FILLED].load(Acquire), head.load(Relaxed));
         // One of a queue that is being overwritten is more than any position.
         if now >= filled {
@@ -161,7 +159,7 @@ impl Rings<'_> {
     /// Pops, or finds nothing, whatever others do.
     #[cold]
     #[inline(never)]
-    pub(super) fn dequeue_slowly(&self, ring: u32, value: &mut [u8]) -> Result<(), Reason> {
+    pub(super) fn dequeue_slowly(self, ring: u32, value: &mut [u8]) -> Result<(), Reason> {
         let lane = self.lane(ring, bytes::words(value.len()))?;
         let head = &lane.control[HEAD];
         loop {

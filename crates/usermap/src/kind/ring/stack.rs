@@ -124,7 +124,7 @@ impl Rings<'_> {
     #[cold]
     #[inline(never)]
     pub(super) fn unstack_slowly(
-        &self,
+        self,
         writer: Writer<'_>,
         ring: u32,
         value: &mut [u8],
