@@ -52,7 +52,8 @@ impl Map {
     }
 
     /// `bpf_map_pop_elem`: removes the next value of a queue or stack. `flags` is 0, or for
-    /// per-CPU kinds [`cpu_flags`](crate::abi::cpu_flags).
+    /// per-CPU kinds [`cpu_flags`](crate::abi::cpu_flags). If it fails, a `value` of more than 256 bytes
+    /// may hold what another thread popped at the same time.
     ///
     /// # Errors
     ///

@@ -5,6 +5,9 @@ use super::Rings;
 use crate::error::Reason;
 use crate::mem::owner::Writer;
 
+/// The longest values whose pops leave the caller's bytes alone if they fail.
+const SHORT: usize = 256;
+
 impl Rings<'_> {
     /// [`push`](Rings::push)
     #[inline(never)]
@@ -35,13 +38,30 @@ impl Rings<'_> {
         value: &mut [u8],
     ) -> Result<(), Reason> {
         match value.len() {
-            4 => self.pop(writer, ring, &mut value[..4]),
-            8 => self.pop(writer, ring, &mut value[..8]),
-            16 => self.pop(writer, ring, &mut value[..16]),
-            24 => self.pop(writer, ring, &mut value[..24]),
-            32 => self.pop(writer, ring, &mut value[..32]),
-            64 => self.pop(writer, ring, &mut value[..64]),
+            4 => self.pop_whole::<4>(writer, ring, value),
+            8 => self.pop_whole::<8>(writer, ring, value),
+            16 => self.pop_whole::<16>(writer, ring, value),
+            24 => self.pop_whole::<24>(writer, ring, value),
+            32 => self.pop_whole::<32>(writer, ring, value),
+            64 => self.pop_whole::<64>(writer, ring, value),
+            0..=SHORT => self.pop_whole::<SHORT>(writer, ring, value),
             _ => self.pop(writer, ring, value),
         }
+    }
+
+    /// Pops a value of up to `N` bytes. A pop of a queue copies before it knows that nobody else was
+    /// faster: the caller's bytes stay as they are if in the end there is nothing.
+    #[inline(always)]
+    fn pop_whole<'w, const N: usize>(
+        &self,
+        writer: impl FnOnce() -> Result<Writer<'w>, Reason>,
+        ring: u32,
+        value: &mut [u8],
+    ) -> Result<(), Reason> {
+        let mut copy = [0; N];
+        let copy = &mut copy[..value.len().min(N)];
+        self.pop(writer, ring, copy)?;
+        value.copy_from_slice(copy);
+        Ok(())
     }
 }
