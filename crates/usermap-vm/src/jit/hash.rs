@@ -148,13 +148,14 @@ impl Translator<'_, '_> {
         }
     }
 
-    /// The hash of a key: a folded multiply for every two words (one for keys of one), as
-    /// `kind::hash::hashing` has it.
+    /// The hash of a key: a folded multiply for every two words and one more, as
+    /// `HashLayout::seed` says.
     fn hash(&mut self, key: &[Word], size: usize, layout: &HashLayout) -> Value {
         let factor = self.builder.ins().iconst(I64, layout.factor as i64);
         let [first, second] = layout.seed.map(|seed| self.builder.ins().iconst(I64, seed as i64));
         if let [word] = key {
             let mixed = self.builder.ins().bxor(word.value, first);
+            let mixed = self.fold(mixed, factor);
             return self.fold(mixed, factor);
         }
         let start = layout.seed[0] ^ size as u64;

@@ -20,7 +20,15 @@ use crate::map::{Map, View};
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct HashLayout {
-    /// The hash starts with the first, and ends with a folded multiply by the second.
+    /// What keys are mixed with. A folded multiply, here written `a * b`, is the exclusive or of both
+    /// halves of the product in 128 bits. With a key's words, the last one filled up with zeros, the
+    /// hash is
+    /// - of one word `w`: `((w ^ seed[0]) * factor) * factor`
+    /// - of more: `h = seed[0] ^ bytes of the key`, and for every two words `v` and `w` (0 after the
+    ///   last one) `h = (v ^ h) * (w ^ seed[1])`; then `(h ^ seed[0]) * factor`
+    ///
+    /// Its lowest `kernel_bits` times `buckets`, divided by `kernel_buckets`, is the bucket, and its
+    /// highest byte the tag.
     pub seed: [u64; 2],
     /// What the last multiply is by.
     pub factor: u64,

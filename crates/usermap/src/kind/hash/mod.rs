@@ -55,6 +55,8 @@ mod sized;
 #[cfg(test)]
 mod soundness;
 #[cfg(all(test, not(any(loom, miri))))]
+mod spread;
+#[cfg(all(test, not(any(loom, miri))))]
 mod starvation;
 mod walk;
 
