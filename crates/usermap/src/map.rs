@@ -277,8 +277,9 @@ impl Map {
         self.inner.value_bytes
     }
 
-    /// Entries now, in constant time: for arrays always `max_entries`, for per-CPU queues and
-    /// stacks those of all slots.
+    /// Entries at one moment, in a time that does not depend on how many there are (a hash adds up what
+    /// each thread that ever wrote to it has counted): for arrays always `max_entries`, for per-CPU
+    /// queues and stacks those of all slots.
     pub fn len(&self) -> u64 {
         match self.inner.view() {
             View::Hash(hash) => {

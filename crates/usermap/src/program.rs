@@ -100,11 +100,12 @@ impl Map {
         Ok(Some(ValueMemory { fd, start, length }))
     }
 
-    /// Tells those who write to the map that somebody may write through pointers from now on.
+    /// Tells those who add to values that somebody may write through pointers from now on.
     #[inline]
     fn lend(&self) -> Tried<()> {
+        let numbers = matches!(self.spec().value_size, 1 | 2 | 4 | 8);
         match self.inner.view() {
-            View::Hash(hash) if self.inner.writable => hash.lend(),
+            View::Hash(hash) if numbers && self.inner.writable => hash.lend(),
             _ => Ok(()),
         }
     }
@@ -438,6 +439,7 @@ impl Program<'_> {
     pub fn store(&self, pointer: ValuePointer, offset: usize, bytes: &[u8]) -> Result<()> {
         self.may_write("store")?;
         let store = || {
+            self.map.lend()?;
             let (words, skip) = self.words(pointer, offset, bytes.len())?;
             bytes::store_at(words, skip, bytes);
             Ok(())
@@ -454,6 +456,7 @@ impl Program<'_> {
     pub fn fetch_add(&self, pointer: ValuePointer, offset: usize, delta: u64) -> Result<u64> {
         self.may_write("fetch_add")?;
         let add = || {
+            self.map.lend()?;
             let (words, skip) = self.words(pointer, offset, 8)?;
             match skip {
                 0 => Ok(bytes::add(&words[0], 0, 8, delta).wrapping_sub(delta)),

@@ -281,7 +281,7 @@ fn states_of_rings() {
 fn notes_of_queues() {
     for kind in [MapType::Queue, MapType::PerCpuQueue] {
         // 5 values or none: room for no more than 22 after the first, none after the last.
-        for (index, note) in [(1, 23), (1, u64::MAX), (9, 6), (9, u64::MAX)] {
+        for (index, note) in [(1, 23), (1, 1 << 50), (9, 6), (9, 1 << 50)] {
             let map = filled(spec(kind, 8));
             let (lock, len) = (locks(&map)[0], map.len());
             let rule = "there is said to be more room, or more values, than there is";

@@ -5,7 +5,7 @@
 //! ```text
 //! control   16 words a ring, two cache lines:
 //!   QUEUE     0   tail: holder 63..52 | position after the newest value
-//!             1   room: the position that pushes may go up to; 0 or too low, never too high
+//!             1   room: the position that pushes may go up to; or too low, never too high
 //!             8   head: overwriting 63 | position of the oldest value
 //!             9   filled: the position that pops may go up to, likewise
 //!   STACK     0   top: holder 63..52 | version | number of values
@@ -29,6 +29,8 @@
 //! at the ring, where it looks empty or full, and where it is damaged.
 
 mod check;
+#[cfg(all(test, not(any(loom, miri))))]
+mod positions;
 mod queue;
 mod sized;
 mod stack;
@@ -39,7 +41,7 @@ use crate::header;
 use crate::mem::Region;
 use crate::mem::lanes::{CONTROL, Control, Lane, Lanes, Shape};
 use crate::mem::owner::{Intent, Operation, Owners, PAYLOAD, Repair, Writer, holder};
-use crate::mem::sync::{AtomicU64, Ordering::*, acquire, spin_loop};
+use crate::mem::sync::{AtomicU64, Ordering::*, spin_loop};
 use crate::spec::Spec;
 
 /// Where the parts of the rings are.
@@ -177,7 +179,7 @@ impl<'r> Rings<'r> {
             true => self.is_high(lane.control),
             false => self.is_full(lane.control),
         };
-        if !replace && holder(acquire(&lane.control[0])) == 0 && is_full() {
+        if !replace && is_full() {
             return Err(Reason::Full { max_entries: self.geometry.max_entries as u32 });
         }
         for _ in 0..if self.lifo { 0 } else { TRIES } {
@@ -207,7 +209,7 @@ impl<'r> Rings<'r> {
         let now = control[0].load(Relaxed) & PAYLOAD;
         match self.lifo {
             true => now & self.geometry.mask >= self.geometry.max_entries,
-            false => now >= control[queue::ROOM].load(Relaxed),
+            false => !self.is_before(now, control[queue::ROOM].load(Relaxed)),
         }
     }
 

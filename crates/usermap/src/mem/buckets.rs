@@ -141,7 +141,7 @@ impl<'r> Bucket<'r> {
     #[inline(always)]
     pub(crate) fn entry(&self, place: u32) -> &'r [AtomicU64] {
         let start = place as usize % PLACES * self.stride;
-        // SAFETY: the bucket has `PLACES` entries of `stride` words (`Buckets::get`).
+        // SAFETY: the bucket has `PLACES` entries of `stride` words (`Buckets::of`).
         unsafe { core::slice::from_raw_parts(self.entries.add(start).as_ptr(), self.stride) }
     }
 

@@ -52,7 +52,7 @@ fn room(share: u64) -> u32 {
 
 /// A share with one entry more.
 fn more(share: u64) -> u64 {
-    next(share.wrapping_add(ONE) - ONE_ROOM)
+    next(share.wrapping_add(ONE).wrapping_sub(ONE_ROOM))
 }
 
 /// A share with one entry less. Room beyond what it can have is anybody's again.
@@ -62,7 +62,7 @@ fn less(share: u64) -> u64 {
 }
 
 fn next(share: u64) -> u64 {
-    share & !SEQUENCE | (share + 1) & SEQUENCE
+    share & !SEQUENCE | share.wrapping_add(1) & SEQUENCE
 }
 
 /// All shares together.
@@ -71,7 +71,7 @@ pub(crate) struct Sum {
     pub(crate) entries: u32,
     /// Room that writers have.
     pub(crate) room: u64,
-    /// Grows with every count.
+    /// Another number after every count.
     pub(crate) counts: u64,
 }
 
@@ -94,17 +94,22 @@ impl<'r> Count<'r> {
 
     /// Entries at one moment; about now, if others count without pause.
     pub(crate) fn get(self) -> u32 {
+        let sum = self.at_one_moment().unwrap_or_else(|sum| sum);
+        // Deletions seen, and insertions before them not, may be below 0.
+        (sum.entries as i32).clamp(0, self.limit as i32) as u32
+    }
+
+    /// The shares as they were at one moment; else, as they are now and then.
+    pub(crate) fn at_one_moment(self) -> Result<Sum, Sum> {
         let mut before = self.sum();
         for _ in 0..LOOKS {
             let now = self.sum();
             if now.counts == before.counts {
-                return now.entries;
+                return Ok(now);
             }
             before = now;
         }
-        // Deletions seen, and the insertions before them not.
-        let missed = before.entries > u32::MAX - super::owner::LIMIT;
-        if missed { 0 } else { before.entries.min(self.limit) }
+        Err(before)
     }
 
     /// The shares, each as it is when it is looked at.
@@ -114,7 +119,7 @@ impl<'r> Count<'r> {
             let share = acquire(writer.word(SHARE));
             sum.entries = sum.entries.wrapping_add((share >> 32) as u32);
             sum.room += u64::from(room(share));
-            sum.counts += share & SEQUENCE;
+            sum.counts = sum.counts.wrapping_add(share & !ROOM);
         }
         sum
     }
@@ -124,10 +129,19 @@ impl<'r> Count<'r> {
         self.taking
     }
 
-    /// Sets it while nobody else uses the map and nobody has a share.
+    /// Sets it while nobody else uses the map. The last store does it: whoever dies before leaves what
+    /// was there.
     pub(crate) fn set(self, entries: u32) {
         self.taking.store(0, Relaxed);
-        self.base.store(entries.into(), Release);
+        for writer in self.owners.taken() {
+            let share = writer.word(SHARE).load(Relaxed);
+            if share & ROOM != 0 {
+                writer.word(SHARE).store(share & !ROOM, Relaxed);
+            }
+        }
+        let base = self.base.load(Relaxed) as u32;
+        let shares = self.sum().entries.wrapping_sub(base);
+        self.base.store(entries.wrapping_sub(shares).into(), Release);
     }
 
     /// Whether a writer that has locked a bucket just now has its share for itself, while it has
@@ -200,12 +214,11 @@ impl<'r> Count<'r> {
     /// Gives room to a writer which has the lock, and none left.
     fn find_room(self, writer: Writer<'_>, repair: &impl Repair) -> Result<(), Reason> {
         fence_after_exchange();
-        let mut patience = Patience::new();
         for _ in 0..TRIES {
             // Nobody else can reserve: what is free can only become more.
             let sum = self.sum();
-            let used = u64::from(sum.entries) + sum.room;
-            let free = u64::from(self.limit).saturating_sub(used) as u32;
+            let used = sum.entries.wrapping_add(sum.room as u32);
+            let free = self.limit.saturating_sub(used);
             if free > 0 {
                 let reserved = u64::from(free.div_ceil(4).min(CHUNK)) * ONE_ROOM;
                 let share = writer.word(SHARE).load(Acquire) & !ROOM;
@@ -216,18 +229,30 @@ impl<'r> Count<'r> {
                 continue;
             }
             if self.is_full(writer, repair) {
-                break;
+                return Err(self.full());
             }
-            for other in self.others(writer) {
-                if !self.owners.leaves(other, repair, &mut patience)? {
-                    // It is stopped, it may be, and has what is asked for.
-                    let room = self.sum().room > 0;
-                    return Err(if room { Reason::Busy } else { self.full() });
-                }
+            if !self.settle(writer, repair)?
+                && !self.take_back(writer, repair)
+                && !self.is_full(writer, repair)
+            {
+                // Whoever has room, or is between a count and a commit, is stopped, it may be.
+                return Err(Reason::Busy);
             }
         }
-        // Or others never rest: the answer of a moment ago must do.
+        // Others never rest: the answer of a moment ago must do.
         Err(self.full())
+    }
+
+    /// Waits for those who have room, or of whom it is not known whether they have; false if that took
+    /// too long.
+    fn settle(self, own: Writer<'_>, repair: &impl Repair) -> Result<bool, Reason> {
+        let mut settled = true;
+        for other in self.others(own) {
+            if self.has_room(other) || other.is_counting(repair) {
+                settled &= self.owners.leaves(other, repair, &mut Patience::new())?;
+            }
+        }
+        Ok(settled)
     }
 
     fn full(self) -> Reason {
@@ -242,8 +267,8 @@ impl<'r> Count<'r> {
     /// without waiting.
     pub(crate) fn is_full(self, own: Writer<'_>, repair: &impl Repair) -> bool {
         // After the first time all that was counted before is committed, after the second time all
-        // that was committed by then is counted.
-        let settled = || self.others(own).all(|other| !other.is_busy(repair));
+        // that was committed by then is counted. Who begins meanwhile changes the last sum.
+        let settled = || self.others(own).all(|other| !other.is_counting(repair));
         let before = self.sum();
         let taken = before.entries >= self.limit && before.room == 0;
         taken && settled() && settled() && self.sum().counts == before.counts

@@ -167,22 +167,22 @@ impl<'r> Owners<'r> {
         ((1..=LIMIT).filter_map(move |number| self.writer(number)), acquire(self.highest))
     }
 
-    /// Makes nobody's what is not this process's, ends all operations and counts nothing: only for repairs, when
-    /// no other process has the map open. Gives how many records were somebody's.
+    /// Makes nobody's what is not this process's, and ends all operations; what was counted stays: only
+    /// for repairs, when no other process has the map open. Gives how many records were somebody's.
     pub(crate) fn reset(self) -> u32 {
         let (mut highest, mut freed) = (0, 0);
         for writer in self.all().0 {
             let identity = writer.identity();
-            if identity == process::identity() {
+            if identity == process::identity() || writer.word(SHARE).load(Relaxed) != 0 {
                 highest = writer.number;
-            } else if identity != 0 {
+            }
+            if identity != process::identity() && identity != 0 {
                 freed += 1;
                 writer.record[IDENTITY].store(0, Release);
                 writer.word(MAPPINGS).store(0, Relaxed);
             }
-            for word in [SHARE, CREATED, REMOVED] {
-                writer.word(word).store(0, Relaxed);
-            }
+            writer.word(CREATED).store(0, Relaxed);
+            writer.word(REMOVED).store(0, Relaxed);
             writer.end(writer.intent());
         }
         self.highest.store(highest.into(), Release);
@@ -378,6 +378,16 @@ impl Writer<'_> {
             if self.intent() == intent {
                 return false;
             }
+        }
+    }
+
+    /// Whether it has counted and not committed, or committed and not counted.
+    pub(crate) fn is_counting(&self, repair: &impl Repair) -> bool {
+        let intent = self.intent();
+        match intent.operation() {
+            Operation::None | Operation::Locked | Operation::Waiting => false,
+            Operation::Delete | Operation::Undo => true,
+            Operation::Insert => repair.is_held(intent.lock(), self.number),
         }
     }
 

@@ -43,6 +43,8 @@
 mod bucket;
 mod change;
 mod check;
+#[cfg(all(test, not(any(loom, miri))))]
+mod counting;
 mod hashing;
 mod layout;
 mod lock;

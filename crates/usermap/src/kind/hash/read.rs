@@ -6,7 +6,7 @@ use super::{Hash, Slot, hashing};
 use crate::error::Reason;
 use crate::kind::redo::seen;
 use crate::mem::buckets::Head;
-use crate::mem::owner::{PAYLOAD, Writer, holder};
+use crate::mem::owner::{Operation, PAYLOAD, Writer, holder};
 use crate::mem::sync::{AtomicU64, Ordering::*, acquire, fence};
 
 impl<'r> Hash<'r> {
@@ -90,7 +90,8 @@ impl<'r> Hash<'r> {
     /// map full. If so, nobody need be kept from the bucket to find it out.
     pub(super) fn refuses(&self, writer: Writer<'_>, hash: hashing::Hash, key: &[u8]) -> bool {
         let (count, head) = (self.count(), self.head(hash.bucket));
-        if count.has_room(writer) {
+        // A signal handler in the middle of an operation of its thread is told so.
+        if count.has_room(writer) || writer.intent().operation() != Operation::None {
             return false;
         }
         let word = acquire(&head[0]);

@@ -41,8 +41,10 @@ impl Rings<'_> {
                 done.released += 1;
             }
             if !self.lifo {
+                // Neither room nor values, until somebody looks.
+                let head = control[queue::HEAD].load(Acquire) & PAYLOAD;
                 for word in [queue::ROOM, queue::FILLED] {
-                    control[word].store(0, Release);
+                    control[word].store(head, Release);
                 }
             }
             match self.len(ring) {

@@ -29,7 +29,7 @@ impl Rings<'_> {
     fn after(&self, position: u64) -> u64 {
         let last = position & self.geometry.mask == self.geometry.max_entries;
         let next = if last { position | self.geometry.mask } else { position };
-        (next + 1) & PAYLOAD
+        next.wrapping_add(1) & PAYLOAD
     }
 
     /// The position `max_entries` after one: one place less than all, in the next lap unless in the
@@ -41,6 +41,14 @@ impl Rings<'_> {
             _ => (position | self.geometry.mask) + place,
         };
         end & PAYLOAD
+    }
+
+    /// Whether a position, of which nobody has the lock, is before what was noted for it. Positions begin
+    /// anew some day; what was noted before that is too far then, as all is that is too low.
+    #[inline(always)]
+    pub(super) fn is_before(&self, position: u64, noted: u64) -> bool {
+        let two_laps = self.geometry.mask * 2 + 2;
+        position <= PAYLOAD && (noted.wrapping_sub(position).wrapping_sub(1) & PAYLOAD) < two_laps
     }
 
     /// How far the tail is from the head; nothing if it cannot be there.
@@ -69,8 +77,7 @@ impl Rings<'_> {
         let lane = self.lanes.get(ring, bytes::words(value.len()))?;
         let tail = &lane.control[TAIL];
         let (room, now) = (lane.control[ROOM].load(Acquire), tail.load(Relaxed));
-        // One that is locked is more than any position.
-        if now >= room {
+        if !self.is_before(now, room) {
             return None;
         }
         let (place, next) = (lane.place(now & self.geometry.mask)?, self.after(now));
@@ -90,7 +97,7 @@ impl Rings<'_> {
         value: &[u8],
         replace: bool,
     ) -> Result<u64, Reason> {
-        if now >= lane.control[ROOM].load(Acquire) {
+        if !self.is_before(now, lane.control[ROOM].load(Acquire)) {
             self.make_room(lane.control, now, replace)?;
         }
         let place = lane.place(now & self.geometry.mask).ok_or(OUT_OF_RANGE)?;
@@ -116,7 +123,8 @@ impl Rings<'_> {
             if far == max && now & OVERWRITING != 0 {
                 return Ok(());
             }
-            room.store(0, Release);
+            // None, for the tail is further.
+            room.store(now & PAYLOAD, Release);
             // Of one that was dropped already the place is needed now.
             let oldest = if far > max { self.after(now & PAYLOAD) } else { now };
             let _ = head.compare_exchange(now, oldest | OVERWRITING, AcqRel, Relaxed);
@@ -138,8 +146,8 @@ impl Rings<'_> {
         let lane = self.lanes.get(ring, bytes::words(value.len()))?;
         let head = &lane.control[HEAD];
         let (filled, now) = (lane.control[FILLED].load(Acquire), head.load(Relaxed));
-        // One of a queue that is being overwritten is more than any position.
-        if now >= filled {
+        // In a queue that is being overwritten it is more than any position.
+        if !self.is_before(now, filled) {
             return None;
         }
         let place = lane.place(now & self.geometry.mask)?;
@@ -232,9 +240,9 @@ impl Rings<'_> {
         // The notes first: heads and tails only go on.
         let [room, filled] = [ROOM, FILLED].map(|word| acquire(&control[word]));
         let [head, tail] = [HEAD, TAIL].map(|word| acquire(&control[word]) & PAYLOAD);
-        let end = self.end_of_room(head);
-        // What is less than the head has come round to 0.
-        room > end && end >= head || filled > tail && tail >= head
+        let ahead = |position: u64| position.wrapping_sub(head) & PAYLOAD;
+        let too_much = |noted, end| ahead(noted) > ahead(end) && ahead(noted) <= PAYLOAD / 2;
+        too_much(room, self.end_of_room(head)) || too_much(filled, tail)
     }
 }
 

@@ -38,10 +38,12 @@ impl Rings<'_> {
         if holder(now) != 0 || height >= self.geometry.max_entries {
             return None;
         }
-        // Good if the top is still the same when it is locked.
-        let place = lane.place(self.above(lane.control[OLDEST].load(Relaxed), height))?;
         let next = self.changed(now + 1);
         let locked = lock_quickly(writer, ring, top, now)?;
+        let Some(place) = lane.place(self.above(lane.control[OLDEST].load(Relaxed), height)) else {
+            locked.release(now);
+            return None;
+        };
         // For those who see a store to the place: they see, too, that it was left.
         fence(Release);
         bytes::store(place, value);
@@ -113,11 +115,19 @@ impl Rings<'_> {
         if holder(now) != 0 {
             return None;
         }
-        let (newest, next) = (self.newest(lane, now).ok()?, self.changed(now - 1));
+        if now & self.geometry.mask == 0 {
+            return None;
+        }
         let locked = lock_quickly(writer, ring, top, now)?;
-        bytes::load(newest, value);
-        locked.release(next);
-        Some(())
+        let newest = self.newest(lane, now);
+        locked.release(match newest {
+            Ok(newest) => {
+                bytes::load(newest, value);
+                self.changed(now - 1)
+            }
+            Err(_) => now,
+        });
+        newest.ok().map(drop)
     }
 
     /// Pops, or finds nothing, after a wait for others.
