@@ -182,18 +182,8 @@ impl<'r> Rings<'r> {
         if !replace && is_full() {
             return Err(Reason::Full { max_entries: self.geometry.max_entries as u32 });
         }
-        for _ in 0..if self.lifo { 0 } else { TRIES } {
-            give_way(&lane.control[0]);
-            if self.looks_full(lane.control) {
-                break;
-            }
-            let pushed = match self.lifo {
-                true => self.stack_quickly(writer, ring, value),
-                false => self.enqueue_quickly(writer, ring, value),
-            };
-            if pushed.is_some() {
-                return Ok(());
-            }
+        if !self.lifo && self.enqueue_after_others(writer, ring, lane, value).is_some() {
+            return Ok(());
         }
         let locked = self.lock(writer, ring, lane)?;
         let next = match self.lifo {
@@ -202,15 +192,6 @@ impl<'r> Rings<'r> {
         };
         locked.release(next.unwrap_or(locked.word));
         next.map(drop)
-    }
-
-    /// Whether a push has to look more closely for room.
-    fn looks_full(&self, control: &Control) -> bool {
-        let now = control[0].load(Relaxed) & PAYLOAD;
-        match self.lifo {
-            true => now & self.geometry.mask >= self.geometry.max_entries,
-            false => !self.is_before(now, control[queue::ROOM].load(Relaxed)),
-        }
     }
 
     /// Locks a ring, with a wait for others.
@@ -303,9 +284,6 @@ fn lock_quickly<'w>(
     }
     Some(Locked { writer, intent, lock, word: now })
 }
-
-/// How often to try again before the lock is waited for.
-const TRIES: u32 = if cfg!(loom) { 0 } else { 4 };
 
 /// Lets others go on who are changing a word, as long as they do, for some microseconds: they have
 /// its line, and do many operations in the time that it takes to hand it over for each.

@@ -50,9 +50,7 @@ impl<'r> Hash<'r> {
         presence: Presence,
     ) -> Result<(), Reason> {
         let hash = self.geometry.hash(key);
-        if presence != Presence::Present && self.refuses(writer, hash, key) {
-            return Err(Reason::Full { max_entries: self.geometry.max_entries });
-        }
+        self.refuse_new(writer, hash, key, presence)?;
         match self.find_and_lock(writer, hash, key) {
             Some((locked, found)) => self.update_locked(locked, found, hash, key, value, presence),
             None => self.update_slowly(writer, hash, key, value, presence),
@@ -266,9 +264,7 @@ impl<'r> Hash<'r> {
         presence: Presence,
     ) -> Result<u64, Reason> {
         let hash = self.geometry.hash(key);
-        if presence != Presence::Present && self.refuses(writer, hash, key) {
-            return Err(Reason::Full { max_entries: self.geometry.max_entries });
-        }
+        self.refuse_new(writer, hash, key, presence)?;
         match self.find_and_lock(writer, hash, key) {
             Some((locked, Found::Place(place))) if presence != Presence::Absent => {
                 let slot = self.slot_of_place(hash.bucket, place);

@@ -2,7 +2,7 @@
 
 use super::bucket::{LINK, LINKED, OCCUPIED, STATE, matching, next_in, tag_in_node};
 use super::quick::is_still_so;
-use super::{Hash, Slot, hashing};
+use super::{Hash, Presence, Slot, hashing};
 use crate::error::Reason;
 use crate::kind::redo::seen;
 use crate::mem::buckets::Head;
@@ -86,17 +86,27 @@ impl<'r> Hash<'r> {
         }
     }
 
-    /// Whether a key is refused if it is to be made: at one moment meanwhile it was not there, and the
-    /// map full. If so, nobody need be kept from the bucket to find it out.
-    pub(super) fn refuses(&self, writer: Writer<'_>, hash: hashing::Hash, key: &[u8]) -> bool {
+    /// Full if a key is to be made, and at one moment meanwhile was not there and the map full: nobody
+    /// need be kept from the bucket to find that out.
+    pub(super) fn refuse_new(
+        &self,
+        writer: Writer<'_>,
+        hash: hashing::Hash,
+        key: &[u8],
+        presence: Presence,
+    ) -> Result<(), Reason> {
         let (count, head) = (self.count(), self.head(hash.bucket));
         // A signal handler in the middle of an operation of its thread is told so.
-        if count.has_room(writer) || writer.intent().operation() != Operation::None {
-            return false;
+        let busy = writer.intent().operation() != Operation::None;
+        if presence == Presence::Present || count.has_room(writer) || busy {
+            return Ok(());
         }
         let word = acquire(&head[0]);
         let absent = holder(word) == 0 && self.find(head, hash, key, word) == Ok(None);
-        absent && count.is_full(writer, self) && is_still_so(head, word)
+        match absent && count.is_full(writer, self) && is_still_so(head, word) {
+            true => Err(Reason::Full { max_entries: self.geometry.max_entries }),
+            false => Ok(()),
+        }
     }
 
     /// Copies the value of a key out, in a map that is not per CPU; says whether there is one.

@@ -23,6 +23,9 @@ pub(super) const FILLED: usize = 9;
 /// In the head: a push onto the full queue was begun.
 const OVERWRITING: u64 = 1 << 63;
 
+/// How often to try again before the lock is waited for.
+const TRIES: u32 = if cfg!(loom) { 0 } else { 4 };
+
 impl Rings<'_> {
     /// The position after one.
     #[inline(always)]
@@ -87,6 +90,28 @@ impl Rings<'_> {
         bytes::store(place, value);
         locked.release(next);
         Some(())
+    }
+
+    /// The same when others have gone on, a few times; not where room has to be looked for.
+    pub(super) fn enqueue_after_others(
+        &self,
+        writer: Writer<'_>,
+        ring: u32,
+        lane: Lane<'_>,
+        value: &[u8],
+    ) -> Option<()> {
+        for _ in 0..TRIES {
+            give_way(&lane.control[TAIL]);
+            let now = lane.control[TAIL].load(Relaxed) & PAYLOAD;
+            if !self.is_before(now, lane.control[ROOM].load(Relaxed)) {
+                return None;
+            }
+            let pushed = self.enqueue_quickly(writer, ring, value);
+            if pushed.is_some() {
+                return pushed;
+            }
+        }
+        None
     }
 
     /// Pushes; gives what the tail is to become.

@@ -34,6 +34,16 @@ fn insert(scene: &Scene, writer: u32, key: usize) -> bool {
     }
 }
 
+/// Two that insert at once where there is room for one, in a map that is full then.
+fn one_finds_room(scene: &Arc<Scene>, own: impl FnOnce() -> bool, other: fn(&Scene) -> bool) {
+    let shared = scene.clone();
+    let thread = thread::spawn(move || other(&shared));
+    let own = own();
+    assert!(own ^ thread.join().unwrap(), "there was room for one");
+    assert_eq!(scene.hash().count().get(), 2);
+    scene.hash().check_order();
+}
+
 #[test]
 fn two_insert_where_one_has_room() {
     let (map, keys) = plan();
@@ -42,12 +52,7 @@ fn two_insert_where_one_has_room() {
         scene.enlist(1);
         scene.enlist(2);
         assert!(insert(&scene, 1, OLD));
-        let other = scene.clone();
-        let thread = thread::spawn(move || insert(&other, 1, NEW));
-        let own = insert(&scene, 2, NEW_ELSEWHERE);
-        assert!(own ^ thread.join().unwrap(), "there was room for one");
-        assert_eq!(scene.hash().count().get(), 2);
-        scene.hash().check_order();
+        one_finds_room(&scene, || insert(&scene, 2, NEW_ELSEWHERE), |scene| insert(scene, 1, NEW));
     });
 }
 
@@ -165,13 +170,8 @@ fn room_is_used_or_taken() {
     let (map, keys) = plan();
     explore(3, move || {
         let scene = room_of_another(&map, &keys);
-        let other = scene.clone();
         // Who is first to run is interrupted first: by who takes the room.
-        let thread = thread::spawn(move || insert(&other, 2, NEW_ELSEWHERE));
-        let own = insert(&scene, 1, NEW);
-        assert!(own ^ thread.join().unwrap(), "there was room for one");
-        assert_eq!(scene.hash().count().get(), 2);
-        scene.hash().check_order();
+        one_finds_room(&scene, || insert(&scene, 1, NEW), |scene| insert(scene, 2, NEW_ELSEWHERE));
     });
 }
 
@@ -184,16 +184,11 @@ fn room_that_a_deletion_gives_is_taken() {
             scene.enlist(writer);
         }
         assert!(insert(&scene, 1, OLD) && insert(&scene, 1, OTHER_OLD));
-        let other = scene.clone();
-        let thread = thread::spawn(move || {
-            other.delete(1, other.keys[OLD]).unwrap();
-            insert(&other, 1, NEW)
-        });
-        let own = insert(&scene, 2, NEW_ELSEWHERE);
-        let inserted = u32::from(own) + u32::from(thread.join().unwrap());
-        assert!(inserted == 1, "there was room for one: {inserted}");
-        assert_eq!(scene.hash().count().get(), 2);
-        scene.hash().check_order();
+        let other = |scene: &Scene| {
+            scene.delete(1, scene.keys[OLD]).unwrap();
+            insert(scene, 1, NEW)
+        };
+        one_finds_room(&scene, || insert(&scene, 2, NEW_ELSEWHERE), other);
     });
 }
 
