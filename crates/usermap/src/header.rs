@@ -47,7 +47,7 @@ use std::path::Path;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"usermap\0");
 /// Changes whenever a region of before could be misread.
-pub(crate) const LAYOUT_VERSION: u32 = 4;
+pub(crate) const LAYOUT_VERSION: u32 = 5;
 
 /// Words that never change.
 pub(crate) const FIXED: usize = 64;

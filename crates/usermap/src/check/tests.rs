@@ -440,7 +440,7 @@ fn chain_words(map: &Map) -> (usize, Vec<usize>) {
     let head = locks(map)[1] + 1;
     let first_node = locks(map)[0] + hash(map).buckets() as usize * 4;
     let mut nodes = Vec::new();
-    let mut next = word(map, head).load(Relaxed);
+    let mut next = word(map, head).load(Relaxed) >> 32;
     while next != 0 {
         nodes.push(first_node + next as usize - 1);
         next = word(map, nodes[nodes.len() - 1]).load(Relaxed) & 0xffff_ffff;

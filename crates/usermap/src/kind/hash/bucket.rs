@@ -7,7 +7,7 @@ use crate::mem::bytes;
 use crate::mem::sync::{AtomicU64, Ordering::*, acquire};
 use crate::mem::tags::{self, Places};
 
-/// Words of a head: the lock, then the link to the first node, then the tags.
+/// Words of a head: the lock, then the chain's filter below the link to its first node, then the tags.
 pub(super) const LINK: usize = 1;
 
 /// Bits of the places in the lock word.
@@ -23,13 +23,41 @@ pub(super) const LINKED: u64 = 2 << 40;
 pub(super) const REMOVED: u64 = 3 << 40;
 pub(super) const STATE: u64 = 3 << 40;
 
-/// The link of a node or a head.
+/// The link of a head.
+pub(super) fn first_in(word: u64) -> u32 {
+    (word >> 32) as u32
+}
+
+/// The link of a node.
 pub(super) fn next_in(word: u64) -> u32 {
     word as u32
 }
 
 pub(super) fn tag_in_node(word: u64) -> u8 {
     (word >> 32) as u8
+}
+
+/// The bits of a filter.
+const FILTER: u64 = 0xffff_ffff;
+
+/// A tag's bit in the filter. Those of all tags in the chain are set; others can be, too, after a
+/// death, but none in an empty chain.
+#[inline(always)]
+pub(super) fn bit_of(tag: u8) -> u64 {
+    1 << (tag & 31)
+}
+
+/// Whether a key with this hash may be in the chain, by the head's word with the link.
+#[inline(always)]
+pub(super) fn may_lead_to(word: u64, hash: u64) -> bool {
+    // As a bit of 32: so one instruction takes it, by the lowest five bits of the tag.
+    (word as u32).wrapping_shr((hash >> 56) as u32) & 1 != 0
+}
+
+/// Puts a node in front of a bucket's chain, and its tag into the filter: the commit of an insertion.
+pub(super) fn lead_first_to(head: &Head, node: u32, tag: u8) {
+    let filter = head[LINK].load(Relaxed) & FILTER | bit_of(tag);
+    head[LINK].store(u64::from(node) << 32 | filter, Release);
 }
 
 /// A word that links: a bucket's head or a node.
@@ -40,10 +68,15 @@ pub(super) enum Link<'r> {
 }
 
 impl Link<'_> {
-    /// Makes it lead to another node (+ 1; 0 for the end): the commit of a change to the chain.
+    /// Makes it lead to another node (+ 1; 0 for the end), whose tag and those behind it the filter
+    /// has: the commit of a change to the chain.
     pub(super) fn lead_to(self, next: u32) {
         match self {
-            Link::Head(word) => word.store(next.into(), Release),
+            Link::Head(word) if next == 0 => word.store(0, Release),
+            Link::Head(word) => {
+                let filter = word.load(Relaxed) & FILTER;
+                word.store(u64::from(next) << 32 | filter, Release);
+            }
             Link::Node(word) => {
                 let kept = word.load(Relaxed) & !0xffff_ffff;
                 word.store(kept | u64::from(next), Release);
@@ -148,11 +181,21 @@ impl<'r> Hash<'r> {
     pub(super) fn chain<T>(
         &self,
         bucket: u32,
-        mut visit: impl FnMut(Link<'r>, u32, u64) -> Option<T>,
+        visit: impl FnMut(Link<'r>, u32, u64) -> Option<T>,
     ) -> Result<Option<T>, Reason> {
         let head = &self.head(bucket)[LINK];
-        let mut next = next_in(acquire(head));
-        let mut link = Link::Head(head);
+        self.chain_from(head, acquire(head), visit)
+    }
+
+    /// The same from the head's word with the link, as it was when it was read.
+    #[inline(always)]
+    pub(super) fn chain_from<T>(
+        &self,
+        head: &'r AtomicU64,
+        word: u64,
+        mut visit: impl FnMut(Link<'r>, u32, u64) -> Option<T>,
+    ) -> Result<Option<T>, Reason> {
+        let (mut link, mut next) = (Link::Head(head), first_in(word));
         // A circle, by Brent: remember a node, twice as far away each time.
         let (mut remembered, mut steps, mut lap) = (0, 0_u32, 1_u32);
         while next != 0 {
@@ -172,6 +215,16 @@ impl<'r> Hash<'r> {
             next = next_in(word);
         }
         Ok(None)
+    }
+
+    /// Takes a tag out of the filter of a bucket that is locked, if no node has it any more.
+    pub(super) fn forget(&self, bucket: u32, tag: u8) {
+        let head = &self.head(bucket)[LINK];
+        let same = |_, _, node| (bit_of(tag_in_node(node)) == bit_of(tag)).then_some(());
+        let (word, bit) = (head.load(Relaxed), bit_of(tag));
+        if word & bit != 0 && self.chain_from(head, word, same) == Ok(None) {
+            head.store(word & !bit, Release);
+        }
     }
 
     /// The link that leads to a node in a bucket's chain, if one does.

@@ -1,6 +1,9 @@
 //! Updates, deletions and increments: lock the bucket, prepare, commit with one store.
 
-use super::bucket::{FREE, LINK, LINKED, Link, OCCUPIED, REMOVED, TAKEN, next_in, set_tag};
+use super::bucket::{
+    FREE, LINK, LINKED, Link, OCCUPIED, REMOVED, TAKEN, first_in, lead_first_to, next_in, set_tag,
+    tag_in_node,
+};
 use super::lock::{Found, Locked};
 use super::{Hash, PLACES, Presence, Slot, USED_PLACES, Value, hashing};
 use crate::error::Reason;
@@ -220,7 +223,9 @@ impl<'r> Hash<'r> {
         // Told before it is announced: whoever cleans up tells by it what was done.
         writer.word(owner::REMOVED).store(u64::from(number), Release);
         let announced = count.announce(writer, locked.intent);
-        link.lead_to(next_in(node.load(Relaxed)));
+        let unlinked = node.load(Relaxed);
+        link.lead_to(next_in(unlinked));
+        self.forget(locked.bucket, tag_in_node(unlinked));
         self.give_up(&locked, node);
         count.subtract(writer, &announced);
         self.free_removed(writer, node);
@@ -408,9 +413,9 @@ impl<'r> Hash<'r> {
             return Err(reason);
         }
         self.fill(self.slot_of_node(number), key, value);
-        let next = next_in(locked.head[LINK].load(Relaxed));
+        let next = first_in(locked.head[LINK].load(Relaxed));
         node.store(linked_word(writer, hash.tag, next), Release);
-        Link::Head(&locked.head[LINK]).lead_to(number);
+        lead_first_to(locked.head, number, hash.tag);
         locked.head[0].store(changed(locked.word), Release);
         writer.word(owner::CREATED).store(0, Release);
         writer.end(locked.intent);

@@ -1,7 +1,7 @@
 //! What is true of a hash while others use it: each bucket as it is at one moment, and every node in
 //! a chain, in the hands of a writer, or free.
 
-use super::bucket::{FREE, LINK, LINKED, OCCUPIED, STATE, tag_in_node};
+use super::bucket::{FREE, LINK, LINKED, OCCUPIED, STATE, bit_of, tag_in_node};
 use super::{Hash, PLACES, Slot};
 use crate::check::{Finding, Inspection, confirmed};
 use crate::error::Reason;
@@ -135,23 +135,27 @@ impl Hash<'_> {
         if word & OCCUPIED == OCCUPIED {
             finding("bucket", bucket.into(), word, "no place is free for a replacement");
         }
-        let mut nodes = Vec::new();
-        let end = self.chain(bucket, |_, link, node| {
+        let (mut nodes, mut filter) = (Vec::new(), 0);
+        let links = acquire(&head[LINK]);
+        let end = self.chain_from(&head[LINK], links, |_, link, node| {
             let number = u64::from(link) - 1;
             if node & STATE != LINKED {
                 finding("node", number, node, "in a chain, but its state is another");
             }
             let tag = tag_in_node(node);
+            filter |= bit_of(tag);
             if let Some(rule) = self.broken_entry(bucket, self.slot_of_node(link), tag, &mut keys) {
                 finding("node", number, node, rule);
             }
             nodes.push(link);
             None::<()>
         });
+        if links & filter != filter {
+            finding("bucket", bucket.into(), links, "the filter of a chain lacks a node's tag");
+        }
         if let Err(Reason::Corrupt(rule)) = end {
             // In a circle everything is met again.
             now.findings.retain(|finding| finding.rule != DUPLICATE);
-            let links = head[LINK].load(Relaxed);
             now.findings.push(Finding { part: "bucket", index: bucket.into(), value: links, rule });
             nodes.sort_unstable();
             nodes.dedup();

@@ -89,7 +89,7 @@ impl Hash<'_> {
             places: PLACES as u32,
             heads: address(geometry.heads)?,
             head_bytes: HEAD * 8,
-            link: super::bucket::LINK * 8,
+            link: super::bucket::LINK * 8 + if cfg!(target_endian = "little") { 4 } else { 0 },
             tags: crate::mem::buckets::TAGS * 8,
             redo: REDO,
             keys: address(geometry.keys)?,

@@ -1,7 +1,7 @@
 //! Taking a bucket's lock for a change of a key, and releasing it. The bucket's word is the lock
 //! (`mem::owner`): the short way finds first and locks with one exchange, the long way waits.
 
-use super::bucket::{LINK, next_in};
+use super::bucket::{LINK, may_lead_to};
 use super::{Hash, Slot, hashing};
 use crate::error::Reason;
 use crate::mem::buckets::Head;
@@ -45,7 +45,7 @@ impl<'r> Hash<'r> {
         let word = head[0].load(Acquire);
         let found = match self.find_place(head, hash, key, word) {
             Some(place) => Found::Place(place),
-            None if next_in(head[LINK].load(Acquire)) == 0 => Found::Nowhere,
+            None if !may_lead_to(head[LINK].load(Acquire), hash.whole) => Found::Nowhere,
             None => return None,
         };
         let intent = self.lock_quickly(writer, head, hash.bucket, word)?;

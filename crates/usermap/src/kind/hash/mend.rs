@@ -4,7 +4,10 @@
 //! Whoever dies in the middle leaves a map that can be repaired again: no sound entry is ever
 //! without a link or a word that tells what it is.
 
-use super::bucket::{FREE, LINK, LINKED, Link, OCCUPIED, STATE, next_in, set_tag, tag_in_node};
+use super::bucket::{
+    FREE, LINK, LINKED, Link, OCCUPIED, STATE, bit_of, first_in, lead_first_to, next_in, set_tag,
+    tag_in_node,
+};
 use super::check::Nodes;
 use super::{Hash, PLACES, Slot, USED_PLACES, hashing};
 use crate::check::Repaired;
@@ -72,31 +75,38 @@ impl Hash<'_> {
     fn mend_chain(&self, bucket: u32, kept: &mut Kept, done: &mut Repaired) {
         let head = &self.head(bucket)[LINK];
         let mut link = Link::Head(head);
-        let mut next = next_in(head.load(Acquire));
-        let mut passed = BTreeSet::new();
+        let mut next = first_in(head.load(Acquire));
+        let (mut passed, mut filter) = (BTreeSet::new(), 0);
         while next != 0 {
             // Out of the nodes, or where it was before.
             let Some(node) = self.node(next).ok().filter(|_| !kept.nodes.has(next)) else {
                 link.lead_to(0);
-                return;
+                break;
             };
             let after = next_in(node.load(Acquire));
             match self.keep(bucket, self.slot_of_node(next), kept) {
                 Some(hash) => {
                     node.store(linked(hash, after), Release);
                     kept.nodes.add(next);
+                    filter |= bit_of(hash.tag);
                     link = Link::Node(node);
                 }
                 None => {
                     link.lead_to(after);
                     if !passed.insert(next) {
                         link.lead_to(0);
-                        return;
+                        break;
                     }
                     done.dropped += 1;
                 }
             }
             next = after;
+        }
+        let word = head.load(Acquire);
+        let exact = u64::from(first_in(word)) << 32 | filter;
+        // Pages that were never used stay so.
+        if word != exact {
+            head.store(exact, Release);
         }
     }
 
@@ -129,8 +139,8 @@ impl Hash<'_> {
         }
         let Ok(node) = self.node(link) else { return false };
         self.correct_stamp(slot);
-        node.store(linked(hash, next_in(head[LINK].load(Acquire))), Release);
-        Link::Head(&head[LINK]).lead_to(link);
+        node.store(linked(hash, first_in(head[LINK].load(Acquire))), Release);
+        lead_first_to(head, link, hash.tag);
         true
     }
 

@@ -6,7 +6,7 @@
 //! control (programs cannot reach it)
 //!   heads    4 words a bucket:
 //!              0  lock: holder 63..52 | version 51..21 | redo 20 | occupied 15..0
-//!              1  first overflow node + 1 in 31..0
+//!              1  first overflow node + 1 in 63..32 | filter of the chain 31..0
 //!              2  tags of places 0..7      3  tags of places 8..15
 //!   nodes    1 word an overflow node: owner 63..52 | state 41..40 | tag 39..32 | next + 1 in 31..0
 //!   stamps   ZERO_SEED only: 1 word a place, when the element came
@@ -18,6 +18,10 @@
 //!
 //! There is a bucket for every 9 entries, so few ever overflow; the rest goes to nodes, of which
 //! there are as many as it takes for keys that all fall into one bucket. All zeros is an empty map.
+//!
+//! The filter has bit `tag % 32` for each node of the chain. So nearly every key that is not there is
+//! known not to be in the chain, which is not followed then. It may have more bits: the store that
+//! links a node sets its bit, too, but that of a node that was unlinked goes a store later.
 //!
 //! # States and locking
 //!
@@ -41,6 +45,8 @@
 //! heads, tags, keys and the hash cannot change without them (`usermap-vm`, `jit/hash.rs`).
 
 mod bucket;
+#[cfg(all(test, not(any(loom, miri))))]
+mod chains;
 mod change;
 mod check;
 #[cfg(all(test, not(any(loom, miri))))]

@@ -1,8 +1,8 @@
 //! The short ways: lookups and changes where all is as it is nearly always, so that they are a few
 //! dozen instructions, most of which the processor has behind it when the memory arrives. For maps
-//! with a seed and without a spin lock, keys in one of a bucket's places, buckets that nobody else
-//! is at. Whatever is different is left, as it was, to the long ways (`read.rs`, `change.rs`): each
-//! function here gives nothing then.
+//! with a seed and without a spin lock, keys that are in one of a bucket's places or certainly not in
+//! its chain, buckets that nobody else is at. Whatever is different is left, as it was, to the long
+//! ways (`read.rs`, `change.rs`): each function here gives nothing then.
 //!
 //! Layout, commits and orders of memory are the same on both ways. A writer finds first and locks
 //! then, with an exchange that fails if anything changed since; so nothing it does before needs to
@@ -11,7 +11,7 @@
 //! Lengths are those of the slices given, which must be the map's: where they are known when
 //! compiling, copies and comparisons are single instructions.
 
-use super::bucket::{LINK, OCCUPIED, matching, next_in, set_tag};
+use super::bucket::{LINK, OCCUPIED, matching, may_lead_to, set_tag};
 use super::{Hash, PLACES, Presence, Slot, USED_PLACES};
 use crate::kind::redo::changed;
 use crate::mem::buckets::{Bucket, Head};
@@ -154,7 +154,7 @@ impl<'r> Hash<'r> {
         if places.first().is_some() {
             bucket.expect();
         }
-        let found = find_among(&bucket, places, key)?;
+        let found = find_among(&bucket, places, whole, key)?;
         Some(Seen { bucket, number, whole, word, found })
     }
 
@@ -215,12 +215,13 @@ impl<'r> Hash<'r> {
     }
 }
 
-/// Which of these places of a bucket has the key, and the entry there. Nothing if the key may be in
-/// a node.
+/// Which of these places of a bucket has the key with this hash, and the entry there. Nothing if the
+/// key may be in a node.
 #[inline(always)]
 pub(super) fn find_among<'r>(
     bucket: &Bucket<'r>,
     mut places: Places,
+    hash: u64,
     key: &[u8],
 ) -> Option<Option<(u32, &'r [AtomicU64])>> {
     while let Some(place) = places.first() {
@@ -230,7 +231,8 @@ pub(super) fn find_among<'r>(
         }
         places = places.rest();
     }
-    (next_in(acquire(&bucket.head[LINK])) == 0).then_some(None)
+    let chained = may_lead_to(acquire(&bucket.head[LINK]), hash);
+    (!chained).then_some(None)
 }
 
 /// Lets `read` copy the value of a key with this hash out, if the bucket has one.
@@ -246,16 +248,16 @@ pub(super) fn get<T>(
     if places.first().is_some() {
         bucket.expect();
     }
-    get_among(bucket, places, word, key, read)
+    get_among(bucket, places, (hash, word), key, read)
 }
 
-/// Lets `read` copy a key's value out of the one of these places that has it, if one has, as it was
-/// while the lock word was `word`. Nothing if that takes the long way.
+/// Lets `read` copy the value of a key with this hash out of the one of these places that has it, if
+/// one has, as it was while the lock word was `word`. Nothing if that takes the long way.
 #[inline(always)]
 pub(super) fn get_among<T>(
     bucket: &Bucket<'_>,
     mut places: Places,
-    word: u64,
+    (hash, word): (u64, u64),
     key: &[u8],
     read: impl FnOnce(&[AtomicU64]) -> T,
 ) -> Option<Option<T>> {
@@ -269,7 +271,7 @@ pub(super) fn get_among<T>(
         }
         places = places.rest();
     }
-    let chained = next_in(acquire(&bucket.head[LINK])) != 0;
+    let chained = may_lead_to(acquire(&bucket.head[LINK]), hash);
     (!chained && is_still_so(bucket.head, word)).then_some(None)
 }
 

@@ -1,6 +1,6 @@
 //! Lookups: no lock, no store to shared memory.
 
-use super::bucket::{LINK, LINKED, OCCUPIED, STATE, matching, next_in, tag_in_node};
+use super::bucket::{LINK, LINKED, OCCUPIED, STATE, first_in, matching, may_lead_to, tag_in_node};
 use super::quick::is_still_so;
 use super::{Hash, Presence, Slot, hashing};
 use crate::error::Reason;
@@ -22,7 +22,7 @@ impl<'r> Hash<'r> {
         if let Some(place) = self.find_place(head, hash, key, word) {
             return Ok(Some(self.slot_of_place(hash.bucket, place)));
         }
-        if next_in(acquire(&head[LINK])) == 0 {
+        if !may_lead_to(acquire(&head[LINK]), hash.whole) {
             return Ok(None);
         }
         self.find_node(hash, key)
@@ -143,6 +143,6 @@ impl<'r> Hash<'r> {
     #[inline(always)]
     pub(super) fn is_empty_bucket(&self, bucket: u32) -> bool {
         let head = self.head(bucket);
-        acquire(&head[0]) & PAYLOAD & OCCUPIED == 0 && next_in(acquire(&head[LINK])) == 0
+        acquire(&head[0]) & PAYLOAD & OCCUPIED == 0 && first_in(acquire(&head[LINK])) == 0
     }
 }

@@ -110,7 +110,8 @@ impl<T, K: IntoBytes + Immutable, V: FromBytes + IntoBytes> Reader<T, K, V> {
             }
             for ((wanted, key), value) in wanted.iter().zip(keys).zip(values) {
                 let found = self.buckets.of(wanted.hash).and_then(|bucket| {
-                    get_among(&bucket, wanted.places, wanted.word, key.as_bytes(), Self::value)
+                    let seen = (wanted.hash, wanted.word);
+                    get_among(&bucket, wanted.places, seen, key.as_bytes(), Self::value)
                 });
                 match found {
                     Some(found) => *value = found,

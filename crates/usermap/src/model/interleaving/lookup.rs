@@ -117,6 +117,30 @@ fn past_a_node_that_is_deleted() {
 }
 
 #[test]
+fn by_a_filter_that_tags_leave_and_come_to() {
+    model(
+        2,
+        4,
+        |map| map.keys_apart::<4>(0).to_vec(),
+        &|scene, keys| {
+            // The last one is the first of the chain.
+            for (key, value) in keys[..3].iter().zip(1..) {
+                scene.set(1, *key, value).unwrap();
+            }
+        },
+        &[|scene, keys| {
+            scene.delete(1, keys[1]).unwrap();
+            scene.set(1, keys[3], 4).unwrap();
+        }],
+        &|scene, keys| {
+            let new = scene.get(keys[3]);
+            assert!(matches!(new, None | Some(4)));
+            assert_eq!(scene.get(keys[2]), Some(3));
+        },
+    );
+}
+
+#[test]
 fn of_a_node_that_another_bucket_takes() {
     model(
         2,

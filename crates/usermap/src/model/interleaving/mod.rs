@@ -82,6 +82,17 @@ impl Plan {
         std::array::from_fn(|_| keys.next().unwrap())
     }
 
+    /// Keys of a bucket, whose tags have different bits in the filter of its chain.
+    fn keys_apart<const N: usize>(&self, bucket: u32) -> [Key; N] {
+        let Kind::Hash(geometry) = &*self.kind else { unreachable!("it is a hash") };
+        let of = |bit: u8, key: &Key| {
+            let hash = geometry.hash(key);
+            hash.bucket == bucket && hash.tag % 32 == bit
+        };
+        let first = |bit| (0_u32..).map(u32::to_ne_bytes).find(|key| of(bit as u8, key));
+        std::array::from_fn(|bit| first(bit).unwrap())
+    }
+
     fn scene(&self, keys: &[Key]) -> Arc<Scene> {
         let mut region = Region::anonymous(self.words * 8).unwrap();
         self.kind.find_in(&mut region);
