@@ -62,8 +62,9 @@ fn step() -> impl Strategy<Value = Step> {
         .prop_map(|(map, index, to, lost, asks, used)| Step { map, index, to, lost, asks, used })
 }
 
-/// The program: r6 is what it gives, r7 counts how often the loop still goes round.
-fn program(steps: &[Step]) -> Vec<Instruction> {
+/// The program: r6 is what it gives, r7 counts how often the loop still goes round, and whether that
+/// is also asked at its end.
+fn program(steps: &[Step], asked_twice: bool) -> Vec<Instruction> {
     let mut code: Vec<[u8; 8]> = vec![
         [0xb7, 6, 0, 0, 0, 0, 0, 0],
         [0xb7, 7, 0, 0, TIMES + 1, 0, 0, 0],
@@ -77,6 +78,9 @@ fn program(steps: &[Step]) -> Vec<Instruction> {
     code.push([0x15, 7, 0, 0, 0, 0, 0, 0]); // if r7 == 0 goto the end
     for step in steps {
         translate(step, top, &mut code);
+    }
+    if asked_twice {
+        code.push([0x15, 7, 1, 0, 1, 0, 0, 0]); // if r7 == 1 goto over the next one
     }
     code.push(jump(0x05, 0, code.len(), top));
     code[leave] = jump(0x15, 7, leave, code.len());
@@ -159,15 +163,20 @@ fn maps() -> Vec<Map> {
 }
 
 /// What it gives, and how many instructions that took; or what was said of it.
-fn outcome(steps: &[Step], maps: &[Map], interpret: bool) -> Result<(u64, u64), String> {
-    let mut raw = Raw::new(ProgramType::Syscall, "lookups", program(steps));
+fn outcome(
+    program: &[Instruction],
+    maps: &[Map],
+    budget: u64,
+    interpret: bool,
+) -> Result<(u64, u64), String> {
+    let mut raw = Raw::new(ProgramType::Syscall, "lookups", program.to_vec());
     raw.resolve(|reference| match reference {
         MapReference::Descriptor(number) | MapReference::Index(number) => {
             Ok(maps[number as usize].clone())
         }
     })
     .expect("three maps");
-    let options = Options::new().interpret(interpret).slots(3).budget(10_000);
+    let options = Options::new().interpret(interpret).slots(3).budget(budget);
     let program = raw.load(&options).expect("a good program");
     let mut context = Context::from(3_u64.to_le_bytes().to_vec());
     let outcome = program.run(&mut context);
@@ -181,8 +190,14 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..Default::default() })]
 
     #[test]
-    fn what_is_known_of_elements_is_so(steps in prop::collection::vec(step(), 1..5)) {
-        let maps = maps();
-        prop_assert_eq!(outcome(&steps, &maps, false), outcome(&steps, &maps, true));
+    fn what_is_known_of_elements_is_so(
+        steps in prop::collection::vec(step(), 1..5),
+        asked_twice in any::<bool>(),
+        budget in prop_oneof![Just(10_000_u64), 1..400_u64],
+    ) {
+        let (maps, program) = (maps(), program(&steps, asked_twice));
+        let [machine, interpreted] =
+            [false, true].map(|interpret| outcome(&program, &maps, budget, interpret));
+        prop_assert_eq!(machine, interpreted);
     }
 }

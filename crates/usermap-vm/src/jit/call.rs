@@ -31,21 +31,23 @@ impl Translator<'_, '_> {
         // The validator lets no call lead elsewhere.
         let number = self.program.code.function_at(target).unwrap_or_default() as u32;
         let lowest = self.builder.ins().iconst(I64, LOWEST_FRAME as i64);
-        let too_deep = self.builder.ins().icmp(IntCC::UnsignedLessThanOrEqual, self.frame, lowest);
+        let count = self.program.arguments[number as usize];
+        let frame = self.frame();
+        let too_deep = self.builder.ins().icmp(IntCC::UnsignedLessThanOrEqual, frame, lowest);
         self.builder.ins().trapnz(too_deep, compile::CALL_DEPTH);
-        let frame = self.builder.ins().iadd_imm_s(self.frame, -(FRAME as i64));
+        let frame = self.builder.ins().iadd_imm_s(frame, -(FRAME as i64));
         self.store_budget();
         let name = UserExternalName { namespace: 0, index: number };
         let name = self.builder.func.declare_imported_user_function(name);
-        let signature = self.builder.import_signature(signature());
+        let signature = self.builder.import_signature(signature(count));
         let callee = self.builder.import_function(ExtFuncData {
             name: ExternalName::user(name),
             signature,
             colocated: true,
             patchable: false,
         });
-        let mut arguments = vec![self.run, frame, self.base];
-        arguments.extend((1..=5).map(|register| self.get(register)));
+        let mut arguments = vec![self.run(), frame, self.base];
+        arguments.extend((1..=count as u8).map(|register| self.get(register)));
         let call = self.builder.ins().call(callee, &arguments);
         let value = self.builder.inst_results(call)[0];
         self.set(0, value);
@@ -70,8 +72,9 @@ impl Translator<'_, '_> {
         if counted {
             self.store_budget();
         }
-        self.builder.ins().store(plain(), self.frame, self.run, offsets::FRAME);
-        let mut arguments = vec![self.run];
+        let (run, frame) = (self.run(), self.frame());
+        self.builder.ins().store(plain(), frame, run, offsets::FRAME);
+        let mut arguments = vec![run];
         arguments.extend((1..=5).map(|register| self.get(register)));
         arguments.push(self.builder.ins().iconst(I64, i64::from(id)));
         let value = self.call_shim(native::call_helper as *const (), &arguments);
@@ -108,7 +111,7 @@ impl Translator<'_, '_> {
             _ => return false,
         };
         let map = self.builder.ins().iconst(I64, map as i64);
-        let mut given = vec![self.run, map];
+        let mut given = vec![self.run(), map];
         given.extend(arguments.map(|register| self.get(register)));
         let value = self.call_shim(shim, &given);
         self.set(0, value);
@@ -124,7 +127,9 @@ impl Translator<'_, '_> {
         let shim = self.builder.ins().iconst(I64, shim as i64);
         let call = self.builder.ins().call_indirect(signature, shim, arguments);
         let value = self.builder.inst_results(call)[0];
-        let stopped = self.builder.ins().load(I64, plain(), self.run, offsets::STOPPED);
+        self.forget_stack();
+        let run = self.run();
+        let stopped = self.builder.ins().load(I64, plain(), run, offsets::STOPPED);
         self.builder.ins().trapnz(stopped, compile::STOPPED);
         value
     }
@@ -138,7 +143,7 @@ impl Translator<'_, '_> {
             offset = self.builder.ins().iadd(from, offset);
         }
         let width = self.builder.ins().iconst(I64, i64::from(instruction.width()));
-        let arguments = [self.run, skb, offset, width];
+        let arguments = [self.run(), skb, offset, width];
         let value = self.call_shim(native::load_packet as *const (), &arguments);
         let (missing, there) = (self.builder.create_block(), self.builder.create_block());
         self.builder.set_cold_block(missing);
@@ -155,11 +160,12 @@ impl Translator<'_, '_> {
     /// A tail call that was made is the end of the function.
     fn leave_after_tail_call(&mut self, value: Value) {
         let (made, not_made) = (self.builder.create_block(), self.builder.create_block());
-        let called = self.builder.ins().load(I64, plain(), self.run, offsets::TAIL_CALLED);
+        let run = self.run();
+        let called = self.builder.ins().load(I64, plain(), run, offsets::TAIL_CALLED);
         self.builder.ins().brif(called, made, &[], not_made, &[]);
         self.builder.switch_to_block(made);
         let zero = self.builder.ins().iconst(I64, 0);
-        self.builder.ins().store(plain(), zero, self.run, offsets::TAIL_CALLED);
+        self.builder.ins().store(plain(), zero, run, offsets::TAIL_CALLED);
         self.leave(value);
         self.builder.switch_to_block(not_made);
     }
@@ -167,13 +173,15 @@ impl Translator<'_, '_> {
     /// `bpf_map_lookup_elem` of a map that is known: in place where that can be.
     fn look_up(&mut self, map: usize) {
         let maps = self.program.maps;
-        let value = match maps.get(map).and_then(|map| map.table.as_ref()) {
+        let made = match maps.get(map).and_then(|map| map.table.as_ref()) {
             Some(Table::Array(layout)) => return self.look_up_in_array(*layout),
             Some(Table::Hash(table)) => self.look_up_in_hash(map, table),
             None => None,
         };
-        let value = value.unwrap_or_else(|| self.call_look_up(map));
-        self.set_with(0, value, Fact { found: true, ..Fact::default() });
+        if made.is_none() {
+            let value = self.call_look_up(map);
+            self.set_with(0, value, Fact { found: true, ..Fact::default() });
+        }
     }
 
     /// The same by a call.
@@ -181,10 +189,14 @@ impl Translator<'_, '_> {
         let map = self.builder.ins().iconst(I64, map as i64);
         let key = match self.facts.of(2).frame {
             // So that r2 is not kept for what is rarely done.
-            Some(offset) => self.builder.ins().iadd_imm_s(self.frame, i64::from(offset)),
+            Some(offset) => {
+                self.forget_stack();
+                let frame = self.frame();
+                self.builder.ins().iadd_imm_s(frame, i64::from(offset))
+            }
             None => self.get(2),
         };
-        let arguments = [self.run, map, key];
+        let arguments = [self.run(), map, key];
         self.call_shim(native::look_up as *const (), &arguments)
     }
 
@@ -193,7 +205,7 @@ impl Translator<'_, '_> {
         let mut most = None;
         let index = match self.facts.of(2).frame {
             Some(offset) if (-(FRAME as i32)..=-4).contains(&offset) => {
-                most = self.facts.most_at(offset, 4);
+                most = self.facts.read(offset, 4).map(|written| written.most);
                 self.read_frame(offset, 4)
             }
             _ => {
@@ -205,7 +217,7 @@ impl Translator<'_, '_> {
         let offset = self.times(index, layout.stride as usize);
         let mut address = self.builder.ins().iadd_imm_s(offset, layout.start as i64);
         if layout.plane != 0 {
-            let cpu = self.builder.ins().uload32(plain(), self.run, offsets::CPU);
+            let cpu = self.cpu();
             let plane = self.times(cpu, layout.plane as usize);
             address = self.builder.ins().iadd(address, plane);
         }

@@ -1,6 +1,7 @@
 //! From a program to memory that can be called: every function is translated, and all are put
 //! into one piece, in which their calls of each other are resolved.
 
+use super::arguments::arguments;
 use super::translate;
 use crate::blocks;
 use crate::code::Code;
@@ -78,12 +79,14 @@ pub(crate) fn compile(
     for block in blocks::blocks(code) {
         costs[block.start] = block.count;
     }
+    let counts = arguments(code);
     let mut builder = FunctionBuilderContext::new();
     let mut context = Context::new();
     let mut functions = Vec::new();
     for function in 0..code.functions.len() {
         context.clear();
-        let program = translate::Program { code, maps, costs: &costs, mask, own };
+        let program =
+            translate::Program { code, maps, costs: &costs, mask, own, arguments: &counts };
         translate::function(&program, function, machine.as_ref(), &mut context.func, &mut builder);
         context
             .compile(machine.as_ref(), &mut ControlPlane::default())

@@ -35,9 +35,20 @@ pub(super) struct Element {
     pub(super) address: Value,
 }
 
-/// Bytes of the frame that were written, and what with: the lowest one's distance from r10, how
-/// many, the value, of that width, and what it is no larger than.
-type Written = (i32, u8, Value, Option<u64>);
+/// Bytes of the frame that were written.
+#[derive(Clone, Copy)]
+pub(super) struct Written {
+    /// The lowest one's distance from r10.
+    pub(super) offset: i32,
+    /// How many they are.
+    pub(super) width: u8,
+    /// What they were written with, of that width.
+    pub(super) value: Value,
+    /// The same in 64 bits, if that is known.
+    pub(super) whole: Option<Value>,
+    /// It is no larger than this.
+    pub(super) most: u64,
+}
 
 impl Fact {
     /// Of a number that is no larger than this.
@@ -81,26 +92,16 @@ impl Facts {
     }
 
     /// Notes a store to the frame.
-    pub(super) fn write(&mut self, offset: i32, width: u8, value: Value, most: Option<u64>) {
-        self.written.retain(|(other, bytes, ..)| {
-            *other >= offset + i32::from(width) || other + i32::from(*bytes) <= offset
-        });
-        self.written.push((offset, width, value, most));
+    pub(super) fn write(&mut self, written: Written) {
+        let end = |written: &Written| written.offset + i32::from(written.width);
+        self.written.retain(|other| other.offset >= end(&written) || end(other) <= written.offset);
+        self.written.push(written);
     }
 
     /// What was stored at just these bytes.
-    pub(super) fn read(&self, offset: i32, width: u8) -> Option<Value> {
-        self.written_at(offset, width).map(|(_, _, value, _)| value)
-    }
-
-    /// What is there is no larger than this.
-    pub(super) fn most_at(&self, offset: i32, width: u8) -> Option<u64> {
-        self.written_at(offset, width)?.3
-    }
-
-    fn written_at(&self, offset: i32, width: u8) -> Option<Written> {
-        let found = self.written.iter().find(|written| (written.0, written.1) == (offset, width));
-        found.copied()
+    pub(super) fn read(&self, offset: i32, width: u8) -> Option<Written> {
+        let same = |written: &&Written| (written.offset, written.width) == (offset, width);
+        self.written.iter().find(same).copied()
     }
 
     /// Forgets what the frame has: somebody may have written to it.

@@ -3,12 +3,12 @@
 //! the bucket's chain, a bucket that changed meanwhile, and one that a dead writer left in the
 //! middle of a change go the usual way, by a call.
 
+use super::facts::{Fact, Written};
 use super::translate::{Translator, plain};
 use crate::run::HashTable;
 use crate::sandbox::cage::FRAME;
-use crate::sandbox::native::offsets;
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::types::{I8, I8X16, I32, I64};
+use cranelift_codegen::ir::types::{I8, I8X16, I32, I64, I128};
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Value};
 use usermap::HashLayout;
 
@@ -23,10 +23,9 @@ struct Word {
 }
 
 impl Translator<'_, '_> {
-    /// Looks a key up in place; gives what r0 is then. Nothing if it cannot be done: the key is
-    /// elsewhere than in the function's own frame, or of an odd length, or the function has made
-    /// enough of them.
-    pub(super) fn look_up_in_hash(&mut self, map: usize, table: &HashTable) -> Option<Value> {
+    /// Looks a key up in place, and sets r0; nothing if it cannot be done: the key is elsewhere than
+    /// in the function's own frame, or of an odd length, or the function has made enough of them.
+    pub(super) fn look_up_in_hash(&mut self, map: usize, table: &HashTable) -> Option<()> {
         self.hashes = self.hashes.checked_sub(1)?;
         let key = self.key(table.key_size)?;
         let HashTable { layout, start, .. } = *table;
@@ -34,8 +33,15 @@ impl Translator<'_, '_> {
         let kernel_bucket = self.builder.ins().band_imm_s(hash, layout.kernel_buckets as i64 - 1);
         let bucket = self.times(kernel_bucket, layout.buckets as usize);
         let bucket = self.builder.ins().ushr_imm_u(bucket, i64::from(layout.kernel_bits));
+        // The bucket's first place among all; the rest is a multiple of it, which is part of the
+        // machine's ways to address.
+        let places = layout.places as usize;
+        let first = self.times(bucket, places);
         let heads = self.builder.ins().iconst(I64, layout.heads as i64);
-        let head = self.times(bucket, layout.head_bytes);
+        let head = match layout.head_bytes % places {
+            0 => self.times(first, layout.head_bytes / places),
+            _ => self.times(bucket, layout.head_bytes),
+        };
         let head = self.builder.ins().iadd(heads, head);
 
         let [search, compare, next, hit, missing, absent, slowly, done] =
@@ -51,6 +57,7 @@ impl Translator<'_, '_> {
         let places = self.builder.ins().band(same, lock);
         // With nothing to be completed, this is what it must still be at the end.
         let lock = self.builder.ins().band_imm_s(lock, !layout.redo as i64);
+        // By a block's argument, so that the tags are only used once: they are compared where they are.
         self.builder.ins().jump(search, &[BlockArg::Value(places)]);
 
         self.builder.switch_to_block(search);
@@ -58,9 +65,8 @@ impl Translator<'_, '_> {
 
         self.builder.switch_to_block(compare);
         let place = self.builder.ins().ctz(left);
-        let first = self.times(bucket, layout.places as usize * layout.key_stride);
+        let place = self.builder.ins().iadd(first, place);
         let entry = self.times(place, layout.key_stride);
-        let entry = self.builder.ins().iadd(first, entry);
         let differ = match layout.keys_among_values {
             Some(keys) => {
                 let at = self.builder.ins().iadd(self.base, entry);
@@ -85,33 +91,40 @@ impl Translator<'_, '_> {
             plane => {
                 let value = match layout.value_stride == layout.key_stride {
                     true => entry,
-                    false => {
-                        let first = layout.places as usize * layout.value_stride;
-                        let first = self.times(bucket, first);
-                        let value = self.times(place, layout.value_stride);
-                        self.builder.ins().iadd(first, value)
-                    }
+                    false => self.times(place, layout.value_stride),
                 };
-                let cpu = self.builder.ins().uload32(plain(), self.run, offsets::CPU);
+                let cpu = self.cpu();
                 let cpu = self.times(cpu, plane);
                 self.builder.ins().iadd(value, cpu)
             }
         };
         let value = self.builder.ins().iadd_imm_s(value, start as i64 + layout.values as i64);
-        self.finish((lock, head), value, [slowly, done]);
+        self.finish((lock, head), slowly, (done, &[BlockArg::Value(value)]));
 
         self.builder.switch_to_block(missing);
         let link = self.builder.ins().load(I32, plain(), head, layout.link as i32);
         self.builder.ins().brif(link, slowly, &[], absent, &[]);
+        let asks = self.jump_for_null();
+        let nothing = asks.map(|_| self.builder.create_block());
         self.builder.switch_to_block(absent);
-        let null = self.builder.ins().iconst(I64, 0);
-        self.finish((lock, head), null, [slowly, done]);
+        let null = [BlockArg::Value(self.builder.ins().iconst(I64, 0))];
+        let without = nothing.map_or((done, &null[..]), |nothing| (nothing, &[]));
+        self.finish((lock, head), slowly, without);
 
         self.builder.switch_to_block(slowly);
         let value = self.call_look_up(map);
-        self.builder.ins().jump(done, &[BlockArg::Value(value)]);
+        let found = [BlockArg::Value(value)];
+        match nothing {
+            Some(nothing) => self.builder.ins().brif(value, done, &found, nothing, &[]),
+            None => self.builder.ins().jump(done, &found),
+        };
+        if let Some((nothing, asks)) = nothing.zip(asks) {
+            self.go_on_with_null(nothing, asks);
+        }
         self.builder.switch_to_block(done);
-        Some(given)
+        let fact = Fact { found: true, there: asks.is_some(), ..Fact::default() };
+        self.set_with(0, given, fact);
+        Some(())
     }
 
     /// The key that r2 leads to, if it is in this function's frame.
@@ -130,21 +143,30 @@ impl Translator<'_, '_> {
 
     /// A number of the frame, as it was stored, or else as it is there.
     pub(super) fn read_frame(&mut self, offset: i32, bytes: u8) -> Value {
-        if let Some(value) = self.facts.read(offset, bytes) {
-            return if bytes == 8 { value } else { self.builder.ins().uextend(I64, value) };
+        if let Some(written) = self.facts.read(offset, bytes) {
+            return self.whole(written);
         }
         let halves = (self.facts.read(offset, 4), self.facts.read(offset + 4, 4));
         if let (8, (Some(low), Some(high))) = (bytes, halves) {
-            let low = self.builder.ins().uextend(I64, low);
-            let high = self.builder.ins().uextend(I64, high);
+            let (low, high) = (self.whole(low), self.whole(high));
             let high = self.builder.ins().ishl_imm_u(high, 32);
             return self.builder.ins().bor(low, high);
         }
+        let stack = self.stack();
         match bytes {
-            1 => self.builder.ins().uload8(I64, plain(), self.stack, offset),
-            2 => self.builder.ins().uload16(I64, plain(), self.stack, offset),
-            4 => self.builder.ins().uload32(plain(), self.stack, offset),
-            _ => self.builder.ins().load(I64, plain(), self.stack, offset),
+            1 => self.builder.ins().uload8(I64, plain(), stack, offset),
+            2 => self.builder.ins().uload16(I64, plain(), stack, offset),
+            4 => self.builder.ins().uload32(plain(), stack, offset),
+            _ => self.builder.ins().load(I64, plain(), stack, offset),
+        }
+    }
+
+    /// A number that was stored, in 64 bits.
+    fn whole(&mut self, written: Written) -> Value {
+        match written.whole {
+            Some(whole) => whole,
+            None if written.width == 8 => written.value,
+            None => self.builder.ins().uextend(I64, written.value),
         }
     }
 
@@ -154,27 +176,31 @@ impl Translator<'_, '_> {
         let factor = self.builder.ins().iconst(I64, layout.factor as i64);
         let [first, second] = layout.seed.map(|seed| self.builder.ins().iconst(I64, seed as i64));
         if let [word] = key {
-            let mixed = self.builder.ins().bxor(word.value, first);
-            let mixed = self.fold(mixed, factor);
-            return self.fold(mixed, factor);
+            let mixed = self.builder.ins().bxor(first, word.value);
+            let mixed = self.fold(factor, mixed);
+            return self.fold(factor, mixed);
         }
         let start = layout.seed[0] ^ size as u64;
         let mut hash = self.builder.ins().iconst(I64, start as i64);
         for pair in key.chunks(2) {
             let low = self.builder.ins().bxor(pair[0].value, hash);
             let high = match pair.get(1) {
-                Some(word) => self.builder.ins().bxor(word.value, second),
+                Some(word) => self.builder.ins().bxor(second, word.value),
                 None => second,
             };
             hash = self.fold(low, high);
         }
-        let mixed = self.builder.ins().bxor(hash, first);
-        self.fold(mixed, factor)
+        let mixed = self.builder.ins().bxor(first, hash);
+        self.fold(factor, mixed)
     }
 
+    /// A folded multiply. A constant comes first, here and where it is mixed in: so it is put into a
+    /// register, and not loaded, for which it would wait behind an atomic operation.
     fn fold(&mut self, left: Value, right: Value) -> Value {
-        let low = self.builder.ins().imul(left, right);
-        let high = self.builder.ins().umulhi(left, right);
+        let left = self.builder.ins().uextend(I128, left);
+        let right = self.builder.ins().uextend(I128, right);
+        let product = self.builder.ins().imul(left, right);
+        let (low, high) = self.builder.ins().isplit(product);
         self.builder.ins().bxor(low, high)
     }
 
@@ -192,7 +218,7 @@ impl Translator<'_, '_> {
         let tag = self.builder.ins().ireduce(I8, tag);
         let wanted = self.builder.ins().splat(I8X16, tag);
         let tags = self.builder.ins().load(I8X16, plain(), head, tags as i32);
-        let same = self.builder.ins().icmp(IntCC::Equal, tags, wanted);
+        let same = self.builder.ins().icmp(IntCC::Equal, wanted, tags);
         self.builder.ins().vhigh_bits(I64, same)
     }
 
@@ -208,7 +234,7 @@ impl Translator<'_, '_> {
         if let [Word { bytes: 4, value }] = key {
             let there = self.builder.ins().load(I32, plain(), at, offset);
             let value = self.builder.ins().ireduce(I32, *value);
-            return self.builder.ins().icmp(IntCC::NotEqual, there, value);
+            return self.builder.ins().icmp(IntCC::NotEqual, value, there);
         }
         let mut differ = None;
         for (word, offset) in key.iter().zip((offset..).step_by(8)) {
@@ -230,11 +256,16 @@ impl Translator<'_, '_> {
         }
     }
 
-    /// Gives a value to the block that goes on, if the bucket's lock word is what it is to be; else
-    /// goes the usual way.
-    fn finish(&mut self, (lock, head): (Value, Value), value: Value, [slowly, done]: [Block; 2]) {
+    /// Goes on in a block, with a value, if the bucket's lock word is what it is to be; else goes the
+    /// usual way.
+    fn finish(
+        &mut self,
+        (lock, head): (Value, Value),
+        slowly: Block,
+        (done, value): (Block, &[BlockArg]),
+    ) {
         let now = self.builder.ins().atomic_load(I64, plain(), head);
         let changed = self.builder.ins().icmp(IntCC::NotEqual, now, lock);
-        self.builder.ins().brif(changed, slowly, &[], done, &[BlockArg::Value(value)]);
+        self.builder.ins().brif(changed, slowly, &[], done, value);
     }
 }

@@ -3,10 +3,19 @@
 use super::compile;
 use super::facts::Element;
 use super::translate::Translator;
+use crate::blocks::target;
+use crate::code::Code;
 use crate::instruction::{Instruction, opcode, pseudo};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{Block, InstBuilder, SourceLoc, Value};
+
+/// As many instructions are looked at for the one that asks for NULL.
+const MOST_MOVES: usize = 4;
+const MOVE: u8 = opcode::ALU64 | opcode::MOV | opcode::X;
+const MOVE_NUMBER: u8 = opcode::ALU64 | opcode::MOV;
+const MOVE_32: u8 = opcode::ALU | opcode::MOV | opcode::X;
+const MOVE_NUMBER_32: u8 = opcode::ALU | opcode::MOV;
 
 /// With more jumps back than this in a function, none of them is looked at closely.
 const MOST_LOOPS: usize = 1000;
@@ -52,16 +61,70 @@ impl Translator<'_, '_> {
         self.builder.ins().jump(to, &[]);
     }
 
+    /// The jump that asks whether the call that is being translated gave NULL, if nothing but moves
+    /// is before it.
+    pub(super) fn jump_for_null(&self) -> Option<usize> {
+        // Registers that have what it gave, as bits.
+        let mut given = 1_u16;
+        for at in self.at + 1..self.function.end.min(self.at + 1 + MOST_MOVES) {
+            let instruction = self.program.code.instructions[at];
+            let (to, from) = (1 << instruction.dst, 1 << instruction.src);
+            if self.program.costs[at] > 0 {
+                return None;
+            } else if jumps_for_null(instruction).is_some() {
+                return (given & to != 0).then_some(at);
+            }
+            match instruction.opcode {
+                MOVE if instruction.offset == 0 && given & from != 0 => given |= to,
+                MOVE | MOVE_NUMBER | MOVE_32 | MOVE_NUMBER_32 => given &= !to,
+                _ => return None,
+            }
+        }
+        None
+    }
+
+    /// Translates what is up to that jump once more, in a block of its own, for when there is
+    /// nothing: so who found something need not ask.
+    pub(super) fn go_on_with_null(&mut self, block: Block, asks: usize) {
+        let before = (self.at, self.facts.clone(), self.left);
+        self.forget_stack();
+        self.builder.set_cold_block(block);
+        self.builder.switch_to_block(block);
+        self.set_known(0, 0);
+        while self.at + 1 < asks {
+            self.at += 1;
+            self.compute(self.program.code.instructions[self.at]);
+        }
+        self.at = asks;
+        let jump = self.program.code.instructions[asks];
+        let next = asks + 1;
+        self.go_to(match jumps_for_null(jump) {
+            Some(true) => target(asks, &jump).unwrap_or(next),
+            _ => next,
+        });
+        (self.at, self.facts, self.left) = before;
+        self.forget_stack();
+    }
+
     /// Goes on at an instruction if a condition holds, else at the next one. `null` is of a jump
     /// that depends on whether a lookup gave NULL: the register, and whether it is taken for NULL.
     ///
     /// What is to be done on the way out of a loop, or where nothing was found, is kept out of the
     /// way that is taken more often.
     fn go_to_if(&mut self, condition: Value, target: usize, null: Option<(u8, bool)>) {
-        let to = self.way_to(target, Some(condition));
+        let back = goes_back_else(self.program.code, &self.entries, self.function.start, self.at);
+        if let Some(back) = back {
+            return self.go_back_unless(condition, target, back);
+        }
+        let to = self.way_to(target, Some((condition, true)));
         let next = self.block(self.at + 1);
         let rarely = self.leaves_a_loop(target) || matches!(null, Some((_, true)));
         let aside = (rarely && !self.is_only_way_to(target)).then(|| self.builder.create_block());
+        let both = aside.is_none() && !self.is_only_way_to(target);
+        if both || !self.is_only_way_to(self.at + 1) {
+            // Once for both ways, so that it is not kept as it was.
+            self.take_off();
+        }
         if aside.is_none() {
             self.lead_to(target);
         }
@@ -82,9 +145,36 @@ impl Translator<'_, '_> {
         }
     }
 
+    /// A jump out of a loop and the jump back that follows it, at once, so that the loop has one
+    /// branch less.
+    fn go_back_unless(&mut self, condition: Value, target: usize, back: usize) {
+        // The second jump is taken off the budget, too, and put back on the way out.
+        let second = i64::from(self.program.costs[self.at + 1]);
+        self.left.1 += second;
+        let left = self.take_off();
+        let aside = (!self.is_only_way_to(target)).then(|| self.builder.create_block());
+        if aside.is_none() {
+            self.left = (left, -second);
+            self.lead_to(target);
+            self.left = (left, 0);
+        }
+        let behind = self.way_to(back, Some((condition, false)));
+        self.lead_to(back);
+        let to = self.block(target);
+        self.builder.ins().brif(condition, aside.unwrap_or(to), &[], behind, &[]);
+        if let Some(aside) = aside {
+            self.builder.set_cold_block(aside);
+            self.builder.switch_to_block(aside);
+            self.left = (left, -second);
+            self.lead_to(target);
+            self.builder.ins().jump(to, &[]);
+        }
+        self.at += 1;
+    }
+
     /// The block by which a jump gets to an instruction. If that is back, and nobody does it there,
-    /// the budget is asked here.
-    fn way_to(&mut self, target: usize, condition: Option<Value>) -> Block {
+    /// the budget is asked here: for a jump that depends on a condition, which holds or does not.
+    fn way_to(&mut self, target: usize, condition: Option<(Value, bool)>) -> Block {
         if target > self.at {
             return self.block(target);
         }
@@ -103,17 +193,19 @@ impl Translator<'_, '_> {
 
     /// Traps if the budget is spent and a jump back is taken. The budget is asked first, so that
     /// the jump itself is the loop's only other branch. The fault is of where the jump leads to.
-    fn check_budget(&mut self, target: usize, condition: Option<Value>) {
-        let left = self.left();
-        self.left = (left, 0);
+    fn check_budget(&mut self, target: usize, condition: Option<(Value, bool)>) {
+        let left = self.take_off();
         self.builder.set_srcloc(SourceLoc::new(target as u32));
         let spent = self.builder.ins().icmp_imm_s(IntCC::SignedLessThan, left, 0);
-        if let Some(condition) = condition {
+        if let Some((condition, holds)) = condition {
             let (poor, rich) = (self.builder.create_block(), self.builder.create_block());
             self.builder.set_cold_block(poor);
             self.builder.ins().brif(spent, poor, &[], rich, &[]);
             self.builder.switch_to_block(poor);
-            self.builder.ins().trapnz(condition, compile::BUDGET);
+            match holds {
+                true => self.builder.ins().trapnz(condition, compile::BUDGET),
+                false => self.builder.ins().trapz(condition, compile::BUDGET),
+            };
             self.builder.ins().jump(rich, &[]);
             self.builder.switch_to_block(rich);
         } else {
@@ -190,6 +282,21 @@ impl Translator<'_, '_> {
         };
         self.builder.ins().icmp(comparison, left, right)
     }
+}
+
+/// Where a loop goes on that ends with a jump out of it and one back, by the first of the two; a
+/// function has its `entries` from `start` on.
+pub(super) fn goes_back_else(
+    code: &Code,
+    entries: &[u32],
+    start: usize,
+    at: usize,
+) -> Option<usize> {
+    let [jump, goto] = [at, at + 1].map(|at| code.instructions.get(at));
+    let leaves = target(at, jump?).is_some_and(|target| target > at + 1) && !jump?.is_goto();
+    let alone = entries.get(at + 1 - start) == Some(&1);
+    let back = target(at + 1, goto.filter(|goto| goto.is_goto() && leaves && alone)?);
+    back.filter(|back| *back <= at)
 }
 
 /// Whether a jump that asks whether a register is 0 is taken if it is, if it is such a jump.

@@ -1,7 +1,7 @@
 //! Loads, stores and atomics, in the cage.
 
 use super::compile;
-use super::facts::Fact;
+use super::facts::{Fact, Written};
 use super::translate::{Translator, plain};
 use crate::instruction::{Instruction, opcode};
 use crate::sandbox::cage::{FRAME, MAPS, SMALLEST};
@@ -93,7 +93,7 @@ impl Translator<'_, '_> {
         let offset = i32::from(instruction.offset);
         let fact = self.facts.of(register);
         if let Some(offset) = self.in_frame(register, instruction) {
-            return (self.stack, offset);
+            return (self.stack(), offset);
         }
         if let Some(address) = fact.constant
             && let Ok(address) = i32::try_from(address & self.program.mask)
@@ -144,8 +144,10 @@ impl Translator<'_, '_> {
                     _ => None,
                 };
                 let all = u64::MAX >> (64 - u32::from(width) * 8);
-                let most = Some(stored.map_or(all, |most| most.min(all)));
-                self.facts.write(offset, width, value, most);
+                let stored = stored.filter(|most| *most <= all);
+                let whole = stored.map(|_| self.get(instruction.src));
+                let most = stored.unwrap_or(all);
+                self.facts.write(Written { offset, width, value, whole, most });
             }
             // Maps' values, and what is near NULL, are not near the stack.
             (None, _) if fact.found => {}
@@ -224,7 +226,8 @@ impl Translator<'_, '_> {
         self.builder.ins().brif(low, misaligned, &[], aligned, &[]);
         self.builder.switch_to_block(misaligned);
         let address = self.builder.ins().isub(at, self.base);
-        self.builder.ins().store(plain(), address, self.run, offsets::ADDRESS);
+        let run = self.run();
+        self.builder.ins().store(plain(), address, run, offsets::ADDRESS);
         self.builder.ins().trap(compile::MISALIGNED);
         self.builder.switch_to_block(aligned);
     }

@@ -7,6 +7,8 @@
 //! was slower.
 
 #[cfg(target_arch = "x86_64")]
+mod arguments;
+#[cfg(target_arch = "x86_64")]
 mod call;
 #[cfg(target_arch = "x86_64")]
 mod compile;

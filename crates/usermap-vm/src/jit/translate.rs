@@ -2,16 +2,18 @@
 
 use super::compile;
 use super::facts::{Fact, Facts};
+use super::jump::goes_back_else;
 use crate::blocks::{Steps, length, target};
 use crate::code::Code;
 use crate::instruction::{Instruction, MAY_GOTO, opcode, pseudo};
 use crate::run::{LoadedMap, function_handle, map_handle};
-use crate::sandbox::cage::STACK_TOP;
+use crate::sandbox::cage::{self, STACK_TOP};
 use crate::sandbox::native::offsets;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{
-    AbiParam, Block, Function, InstBuilder, MemFlagsData, Signature, SourceLoc, UserFuncName, Value,
+    AbiParam, Block, Function, InstBuilder, MemFlagsData, Signature, SourceLoc, StackSlot,
+    StackSlotData, StackSlotKind, UserFuncName, Value,
 };
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
@@ -24,6 +26,8 @@ pub(super) struct Program<'p> {
     pub(super) costs: &'p [u32],
     /// Bits of an address that count.
     pub(super) mask: u64,
+    /// Of functions: how many of r1 to r5 they read.
+    pub(super) arguments: &'p [usize],
     /// Which helpers are the embedding application's.
     pub(super) own: &'p dyn Fn(u32) -> bool,
 }
@@ -49,12 +53,8 @@ pub(super) struct Translator<'t, 'p> {
     pub(super) may_go: Variable,
     /// What was left some instructions ago, and how many since.
     pub(super) left: (Value, i64),
-    pub(super) run: Value,
-    /// r10.
-    pub(super) frame: Value,
+    kept: Kept,
     pub(super) base: Value,
-    /// `base + frame`.
-    pub(super) stack: Value,
     /// What is known at the instruction that is being translated.
     pub(super) facts: Facts,
     /// Jumps back: where they lead to, and where they are.
@@ -69,6 +69,17 @@ pub(super) struct Translator<'t, 'p> {
     pub(super) at: usize,
 }
 
+/// Where a function has its run, its frame, and the host's address of that. A call leaves few
+/// registers, which are better used for what the program has.
+#[derive(Clone, Copy)]
+enum Kept {
+    /// In one that calls nothing.
+    InRegisters { run: Value, frame: Value, stack: Value },
+    /// The run as `cage::RUN` says, and the frame's address on the host's stack; `here` is it where it
+    /// was read last.
+    InMemory { slot: StackSlot, here: Option<Value> },
+}
+
 /// Memory flags of what can fault: nothing is known of it.
 pub(super) fn plain() -> MemFlagsData {
     MemFlagsData::new()
@@ -79,11 +90,11 @@ pub(super) fn state() -> MemFlagsData {
     MemFlagsData::trusted()
 }
 
-/// The signature of every function: (run, frame, base, r1 to r5), and r0. The last two are on the
-/// host's stack, where they cost nothing unless they are used.
-pub(super) fn signature() -> Signature {
+/// The signature of a function: (run, frame, base, r1 and so on), and r0. r4 and r5 are on the host's
+/// stack. Who enters machine code gives five; what a function has too few parameters for is not read.
+pub(super) fn signature(arguments: usize) -> Signature {
     let mut signature = Signature::new(CallConv::SystemV);
-    signature.params.extend([AbiParam::new(I64); 8]);
+    signature.params.extend((0..3 + arguments).map(|_| AbiParam::new(I64)));
     signature.returns.push(AbiParam::new(I64));
     signature
 }
@@ -96,7 +107,7 @@ pub(super) fn function(
     into: &mut Function,
     context: &mut FunctionBuilderContext,
 ) {
-    into.signature = signature();
+    into.signature = signature(program.arguments[number]);
     into.name = UserFuncName::user(0, number as u32);
     let mut builder = FunctionBuilder::new(into, context);
     let entry = builder.create_block();
@@ -108,7 +119,7 @@ pub(super) fn function(
     let zero = builder.ins().iconst(I64, 0);
     for (register, variable) in registers.iter().enumerate() {
         let given = match register {
-            1..=5 => parameters[register + 2],
+            1..=5 => parameters.get(register + 2).copied().unwrap_or(zero),
             _ => zero,
         };
         builder.def_var(*variable, given);
@@ -117,8 +128,20 @@ pub(super) fn function(
     let times = builder.ins().iconst(I64, MAY_GOTO as i64);
     builder.def_var(may_go, times);
     let left = builder.ins().load(I64, state(), run, offsets::BUDGET);
-    let stack = builder.ins().iadd(base, frame);
     let function = program.code.range(number);
+    let calls =
+        Steps::between(program.code, function.start, function.end).any(|(_, instruction)| {
+            instruction.is_packet_load() || instruction.opcode == opcode::JMP | opcode::CALL
+        });
+    let stack = builder.ins().iadd(base, frame);
+    let kept = if calls {
+        let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, 8, 3);
+        let slot = builder.create_sized_stack_slot(slot);
+        builder.ins().stack_store(I64, stack, slot, 0);
+        Kept::InMemory { slot, here: None }
+    } else {
+        Kept::InRegisters { run, frame, stack }
+    };
     let blocks = function
         .clone()
         .map(|at| (program.costs[at] > 0).then(|| builder.create_block()))
@@ -126,18 +149,22 @@ pub(super) fn function(
     let loops = loops(program.code, function.clone());
     let mut landings = vec![None; function.len()];
     let mut backwards = vec![0_u32; function.len()];
+    let entries = entries(program.code, function.clone());
     for (target, at) in &loops {
-        // A single one that is conditional is the loop's only branch if it asks by itself.
+        // A single one that is conditional, or made so, is the loop's only branch if it asks by itself.
         let index = *target - function.start;
         backwards[index] += 1;
-        if backwards[index] > 1 || program.code.instructions[*at].is_goto() {
+        let conditional = !program.code.instructions[*at].is_goto()
+            || *at > function.start
+                && goes_back_else(program.code, &entries, function.start, at - 1).is_some();
+        if backwards[index] > 1 || !conditional {
             landings[index].get_or_insert_with(|| builder.create_block());
         }
     }
     let translator = Translator {
         loops,
         landings,
-        entries: entries(program.code, function.clone()),
+        entries,
         facts_at: vec![None; function.len()],
         facts: Facts::default(),
         program,
@@ -148,10 +175,8 @@ pub(super) fn function(
         budget,
         may_go,
         left: (left, 0),
-        run,
-        frame,
+        kept,
         base,
-        stack,
         hashes: MOST_HASHES,
         at: 0,
     };
@@ -248,6 +273,7 @@ impl Translator<'_, '_> {
     /// Goes on in a block, and takes its instructions off the budget.
     fn begin(&mut self, block: Block) {
         self.builder.switch_to_block(block);
+        self.forget_stack();
         let known = self.facts_at.get_mut(self.at - self.function.start);
         (self.facts, self.left) = match known.and_then(Option::take) {
             Some(known) => known,
@@ -271,6 +297,13 @@ impl Translator<'_, '_> {
                 self.builder.ins().isub(left, spent)
             }
         }
+    }
+
+    /// The same, and from now on counted from that.
+    pub(super) fn take_off(&mut self) -> Value {
+        let left = self.left();
+        self.left = (left, 0);
+        left
     }
 
     /// Traps if the budget has not that many instructions left. A function's start asks so for its
@@ -298,7 +331,7 @@ impl Translator<'_, '_> {
     pub(super) fn get(&mut self, register: u8) -> Value {
         match self.registers.get(usize::from(register)) {
             Some(variable) => self.builder.use_var(*variable),
-            None => self.frame,
+            None => self.frame(),
         }
     }
 
@@ -350,15 +383,58 @@ impl Translator<'_, '_> {
         self.builder.ins().return_(&[value]);
     }
 
+    /// The run: in a register where no call makes them few.
+    pub(super) fn run(&mut self) -> Value {
+        match self.kept {
+            Kept::InRegisters { run, .. } => run,
+            Kept::InMemory { .. } => self.builder.ins().load(I64, state(), self.base, cage::RUN),
+        }
+    }
+
+    /// r10.
+    pub(super) fn frame(&mut self) -> Value {
+        match self.kept {
+            Kept::InRegisters { frame, .. } => frame,
+            Kept::InMemory { .. } => {
+                let stack = self.stack();
+                self.builder.ins().isub(stack, self.base)
+            }
+        }
+    }
+
+    /// `base + frame`, for what is done in the instruction's own block.
+    pub(super) fn stack(&mut self) -> Value {
+        match &mut self.kept {
+            Kept::InRegisters { stack, .. } => *stack,
+            Kept::InMemory { slot, here } => {
+                let builder = &mut self.builder;
+                *here.get_or_insert_with(|| builder.ins().stack_load(I64, I64, *slot, 0))
+            }
+        }
+    }
+
+    /// The frame's address is read again: in another block, and behind a call.
+    pub(super) fn forget_stack(&mut self) {
+        if let Kept::InMemory { here, .. } = &mut self.kept {
+            *here = None;
+        }
+    }
+
+    /// The run's CPU slot.
+    pub(super) fn cpu(&mut self) -> Value {
+        self.builder.ins().load(I64, state(), self.base, cage::CPU)
+    }
+
     /// Notes the budget in the run, where others go on with it.
     pub(super) fn store_budget(&mut self) {
-        let left = self.left();
-        self.builder.ins().store(state(), left, self.run, offsets::BUDGET);
+        let (left, run) = (self.left(), self.run());
+        self.builder.ins().store(state(), left, run, offsets::BUDGET);
     }
 
     /// Takes the budget up again.
     pub(super) fn load_budget(&mut self) {
-        let left = self.builder.ins().load(I64, state(), self.run, offsets::BUDGET);
+        let run = self.run();
+        let left = self.builder.ins().load(I64, state(), run, offsets::BUDGET);
         self.left = (left, 0);
     }
 }

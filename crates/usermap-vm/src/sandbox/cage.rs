@@ -64,6 +64,11 @@ pub(crate) const LARGEST: u32 = 40;
 /// Unmapped bytes before the start and after the end: machine code adds an instruction's offset,
 /// of 16 bits, to an address that is within.
 const AROUND: u64 = 0x1_0000;
+/// Where, from the base, machine code finds its run: on a page before all that an address of a
+/// program leads to, so that no register is kept for it.
+pub(crate) const RUN: i32 = -((AROUND + PAGE) as i32);
+/// Where it finds the run's CPU slot, in 64 bits.
+pub(crate) const CPU: i32 = RUN + 8;
 
 /// A mapped part.
 #[derive(Debug)]
@@ -117,10 +122,20 @@ impl Cage {
             )?
         };
         let start = NonNull::new(start.cast::<u8>()).ok_or(rustix::io::Errno::NOMEM)?;
-        let before = (start.addr().get() + AROUND as usize).next_multiple_of(HUGE as usize);
+        let before = start.addr().get() + (AROUND + PAGE) as usize;
+        let before = before.next_multiple_of(HUGE as usize);
         // SAFETY: within the reservation.
         let base = unsafe { start.add(before - start.addr().get()) };
         let mut cage = Cage { start, base, mask, parts: Vec::new() };
+        // SAFETY: the page is within this cage's own reservation.
+        unsafe {
+            let page = base.as_ptr().offset(RUN as isize);
+            rustix::mm::mprotect(
+                page.cast(),
+                PAGE as usize,
+                MprotectFlags::READ | MprotectFlags::WRITE,
+            )?;
+        }
         cage.open("the stack", STACK, FRAME * FRAMES)?;
         cage.open("the context", CONTEXT, CONTEXT_BYTES)?;
         cage.open("scratch memory", SCRATCH, SCRATCH_BYTES)?;
@@ -131,6 +146,16 @@ impl Cage {
     /// Where it starts, for machine code.
     pub(crate) fn base(&self) -> *mut u8 {
         self.base.as_ptr()
+    }
+
+    /// Notes where machine code finds the run.
+    pub(crate) fn note_run(&self, run: usize, cpu: u32) {
+        // SAFETY: both are on the page that `new` made writable, at multiples of 8, and only ever
+        // accessed as atomics or by machine code.
+        let [run_at, cpu_at] = [RUN, CPU]
+            .map(|at| unsafe { AtomicU64::from_ptr(self.base().offset(at as isize).cast()) });
+        run_at.store(run as u64, Ordering::Relaxed);
+        cpu_at.store(cpu.into(), Ordering::Relaxed);
     }
 
     /// The bits of an address that count.
@@ -373,7 +398,7 @@ impl Cage {
 
 /// How much is reserved for so large a cage: what is around it, too, and enough to start anywhere.
 fn reserved(mask: u64) -> usize {
-    (mask + 1 + 2 * AROUND + HUGE) as usize
+    (mask + 1 + 2 * AROUND + PAGE + HUGE) as usize
 }
 
 /// Copies from memory that others may write to: whole words where it can.

@@ -201,14 +201,18 @@ pub(crate) fn enter(
     };
     let at: *mut Anchor = &raw mut anchor;
     INNERMOST.set(at);
+    let (memory, cpu) = (run.memory, run.cpu);
+    let run = ptr::from_mut(run);
+    memory.note_run(run as usize, cpu);
     // SAFETY: `offset` is the start of a function that the translator made, which keeps to the
-    // calling convention, accesses memory only in the run's cage, in `Run::state` and (to read)
+    // calling convention, accesses memory only in the run's cage, in `Run::state`, at the run that
+    // its cage notes, which is this one until another call of this function, and (to read)
     // in the maps of the run, and gives `run` to helpers only. `run` is borrowed for the whole
     // call, the anchor outlives it, and the handler resumes within it, where all registers are
     // restored from the anchor's stack.
     let value = unsafe {
         let function = code.start.as_ptr().add(offset);
-        usermap_vm_enter(at.cast(), function, ptr::from_mut(run).cast(), frame, arguments, times)
+        usermap_vm_enter(at.cast(), function, run.cast(), frame, arguments, times)
     };
     // SAFETY: the handler may have written it behind the compiler's back, through `at`.
     let exit = unsafe { ptr::read_volatile(&raw const (*at).exit) };
@@ -319,7 +323,6 @@ pub(crate) mod offsets {
         (offset_of!(Run<'static>, state) + offset_of!(State, address)) as i32;
     pub(crate) const FULL: i32 = (offset_of!(Run<'static>, state) + offset_of!(State, full)) as i32;
     pub(crate) const USED: i32 = (offset_of!(Run<'static>, state) + offset_of!(State, used)) as i32;
-    pub(crate) const CPU: i32 = offset_of!(Run<'static>, cpu) as i32;
 }
 
 /// What machine code calls: a helper by its number.
