@@ -12,6 +12,7 @@ use crate::error::{Reason, Result};
 use crate::header;
 use crate::kind::redo::REDO;
 use crate::map::{Inner, Map, Tried, View};
+use crate::mem::bias::Bias;
 use crate::mem::owner::{Intent, Owners, holder};
 use crate::mem::process;
 use crate::mem::sync::{AtomicU64, Ordering::*, acquire};
@@ -290,6 +291,14 @@ impl Inspection<'_> {
             }
         }
         let frozen = acquire(&words[header::FROZEN]);
+        if let Some(value) = confirmed(|| Bias::new(&words[header::BIAS]).broken()) {
+            self.found(
+                "header",
+                header::BIAS as u64,
+                value,
+                "nobody can be the sole writer by this",
+            );
+        }
         if frozen > 1 {
             let rule = "frozen is neither 0 nor 1";
             self.found("header", header::FROZEN as u64, frozen, rule);

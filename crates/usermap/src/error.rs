@@ -153,6 +153,9 @@ pub enum Reason {
         /// Places.
         limit: u32,
     },
+    /// Another thread has been the only one to write to the map, and membarrier(2), by which it would be told
+    /// that it is not any more, is refused to this process.
+    SoleWriter,
     /// A batch's buffers are too small for the next bucket.
     NoSpace {
         /// Entries in the bucket.
@@ -269,7 +272,9 @@ impl Reason {
             | Reason::Invalid(_) => errno::EINVAL,
             Reason::Access(_) => errno::EACCES,
             Reason::Cpu { .. } => errno::ERANGE,
-            Reason::ReadOnly | Reason::WriteOnly | Reason::Frozen => errno::EPERM,
+            Reason::ReadOnly | Reason::WriteOnly | Reason::Frozen | Reason::SoleWriter => {
+                errno::EPERM
+            }
             Reason::Unsupported { errno, .. } => errno,
             Reason::Busy | Reason::Writers { .. } => errno::EBUSY,
             Reason::NoSpace { .. } => errno::ENOSPC,
@@ -306,6 +311,12 @@ impl fmt::Display for Reason {
             Reason::Busy => write!(f, "locked or mapped by another thread or process"),
             Reason::Writers { limit } => {
                 write!(f, "{limit} live threads write to it already, which is the limit")
+            }
+            Reason::SoleWriter => {
+                write!(
+                    f,
+                    "another thread has been the only writer, and membarrier(2) is refused here"
+                )
             }
             Reason::NoSpace { needed } => {
                 write!(f, "the buffers have no room for the next bucket's {needed} entries")

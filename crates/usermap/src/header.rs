@@ -19,6 +19,7 @@
 //!      17..63   0
 //!      64       entries that no writer has in its share, 65 the lock for taking room (`mem::count`)
 //!      66       whether programs have pointers to values (`mem::lent`)
+//!      67       the sole writer (`mem::bias`)
 //!      72       elements that came so far (ZERO_SEED)
 //!      80       highest number in the table of writers
 //!      88       where to look for a free node
@@ -36,6 +37,7 @@
 use crate::abi::{MapType, map_flags};
 use crate::error::{Error, Name, Result};
 use crate::layout::Layout;
+use crate::mem::bias::Bias;
 use crate::mem::bytes;
 use crate::mem::count::Count;
 use crate::mem::lent::Lent;
@@ -54,6 +56,7 @@ pub(crate) const FIXED: usize = 64;
 const BASE: usize = 64;
 const TAKING: usize = 65;
 const LENT: usize = 66;
+pub(crate) const BIAS: usize = 67;
 pub(crate) const STAMP: usize = 72;
 const HIGHEST: usize = 80;
 pub(crate) const HINT: usize = 88;
@@ -67,7 +70,7 @@ pub(crate) const KIND: usize = TABLE + owner::TABLE;
 /// The region's table of writers.
 #[inline(always)]
 pub(crate) fn owners(words: &[AtomicU64]) -> Owners<'_> {
-    Owners::new(&words[TABLE..KIND], &words[HIGHEST])
+    Owners::new(&words[TABLE..KIND], &words[HIGHEST], Bias::new(&words[BIAS]))
 }
 
 /// The region's counter of entries.

@@ -20,7 +20,7 @@
 //! can be told, and whoever cleans up after it counts once.
 
 use super::owner::{Intent, Operation, Owners, Patience, Repair, SEQUENCES, SHARE, Writer};
-use super::sync::{AtomicU64, Ordering::*, acquire, fence_after_exchange};
+use super::sync::{AtomicU64, Ordering::*, acquire};
 use crate::error::Reason;
 
 /// The counter of a region.
@@ -148,7 +148,6 @@ impl<'r> Count<'r> {
     /// that lock and until its next intent.
     #[inline(always)]
     fn is_alone(self) -> bool {
-        fence_after_exchange();
         self.taking.load(Acquire) == 0
     }
 
@@ -194,7 +193,8 @@ impl<'r> Count<'r> {
             }
             writer.intend(intent.becoming(Operation::Waiting));
         }
-        let added = self.owners.lock(self.taking, writer, repair).and_then(|free| {
+        // Not the lock that its intent names: the sole writer, too, is one of several here.
+        let added = self.owners.lock_by_exchange(self.taking, writer, repair).and_then(|free| {
             let added = self.find_room(writer, repair).map(|()| {
                 let share = writer.word(SHARE).load(Acquire);
                 let counting = intent.counting(Operation::Insert, share);
@@ -213,7 +213,6 @@ impl<'r> Count<'r> {
 
     /// Gives room to a writer which has the lock, and none left.
     fn find_room(self, writer: Writer<'_>, repair: &impl Repair) -> Result<(), Reason> {
-        fence_after_exchange();
         for _ in 0..TRIES {
             // Nobody else can reserve: what is free can only become more.
             let sum = self.sum();

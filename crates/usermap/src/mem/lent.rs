@@ -7,7 +7,7 @@
 //! waits until every writer is out of the lock that it had, knows that all will add so from then on.
 
 use super::owner::{Owners, Patience, Repair};
-use super::sync::{AtomicU64, Ordering::*, fence, fence_after_exchange};
+use super::sync::{AtomicU64, Ordering::*, fence};
 use crate::error::Reason;
 
 const NOBODY: u64 = 0;
@@ -29,7 +29,6 @@ impl<'r> Lent<'r> {
     /// Whether a writer that has locked a bucket just now is not the only one to change a value there.
     #[inline(always)]
     pub(crate) fn is_lent(self) -> bool {
-        fence_after_exchange();
         self.word.load(Acquire) != NOBODY
     }
 
@@ -47,6 +46,7 @@ impl<'r> Lent<'r> {
     fn lend_first(self, owners: Owners<'_>, repair: &impl Repair) -> Result<(), Reason> {
         self.word.store(SOON, Release);
         fence(SeqCst);
+        owners.synchronize()?;
         let mut patience = Patience::new();
         for writer in owners.taken() {
             if !owners.leaves(writer, repair, &mut patience)? {

@@ -3,6 +3,8 @@
 
 #![allow(unsafe_code)]
 
+pub(crate) mod barrier;
+pub(crate) mod bias;
 pub(crate) mod buckets;
 pub(crate) mod bytes;
 pub(crate) mod count;

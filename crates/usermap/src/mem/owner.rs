@@ -10,7 +10,8 @@
 //! 3 created    a node taken by the operation, or the target of a redo
 //! 4 removed    a node given up by the operation
 //! 5 mappings   writable mappings of the values that the process holds
-//! 6, 7         unused
+//! 6 standing   how it takes locks (`bias`)
+//! 7            unused
 //! ```
 //!
 //! A lock is the upper 12 bits of a word, 0 when free; the other 52 belong to whatever the lock
@@ -18,8 +19,10 @@
 //! whoever waits for a lock of a dead process finds there what to complete or undo
 //! ([`Repair`]). Cleaning up is idempotent: if whoever does it dies too, the next one carries on.
 
+use super::barrier;
+use super::bias::{Bias, SHARED, SOLE};
 use super::process;
-use super::sync::{AtomicU64, Ordering::*, acquire, spin_loop};
+use super::sync::{AtomicU64, Ordering::*, acquire, fence_after_exchange, spin_loop};
 use crate::error::Reason;
 
 /// Threads that can write to one map at the same time.
@@ -45,6 +48,7 @@ pub(crate) const SHARE: usize = 2;
 pub(crate) const CREATED: usize = 3;
 pub(crate) const REMOVED: usize = 4;
 const MAPPINGS: usize = 5;
+pub(super) const STANDING: usize = 6;
 
 /// Number of the lock's holder, 0 if it is free.
 #[inline(always)]
@@ -132,6 +136,7 @@ type Record = [AtomicU64; RECORD];
 pub(crate) struct Owners<'r> {
     records: &'r [Record],
     highest: &'r AtomicU64,
+    pub(super) bias: Bias<'r>,
 }
 
 /// A record in the table, and the right to write to the map with it.
@@ -143,10 +148,15 @@ pub(crate) struct Writer<'r> {
 }
 
 impl<'r> Owners<'r> {
-    /// The table in these words, and the word that remembers the highest number ever taken.
+    /// The table in these words, the word that remembers the highest number ever taken, and that of the sole
+    /// writer.
     #[inline(always)]
-    pub(crate) fn new(records: &'r [AtomicU64], highest: &'r AtomicU64) -> Owners<'r> {
-        Owners { records: records.as_chunks().0, highest }
+    pub(crate) fn new(
+        records: &'r [AtomicU64],
+        highest: &'r AtomicU64,
+        bias: Bias<'r>,
+    ) -> Owners<'r> {
+        Owners { records: records.as_chunks().0, highest, bias }
     }
 
     /// The record with this number, if there is one.
@@ -181,11 +191,13 @@ impl<'r> Owners<'r> {
                 writer.record[IDENTITY].store(0, Release);
                 writer.word(MAPPINGS).store(0, Relaxed);
             }
+            writer.word(STANDING).store(0, Relaxed);
             writer.word(CREATED).store(0, Relaxed);
             writer.word(REMOVED).store(0, Relaxed);
             writer.end(writer.intent());
         }
         self.highest.store(highest.into(), Release);
+        self.bias.reset();
         freed
     }
 
@@ -222,6 +234,7 @@ impl<'r> Owners<'r> {
     /// Gives a record back that this process took.
     pub(crate) fn release(self, number: u32) {
         if let Some(writer) = self.writer(number) {
+            self.bias.give_back(writer);
             writer.record[IDENTITY].store(0, Release);
         }
     }
@@ -261,6 +274,12 @@ impl<'r> Owners<'r> {
         outcome.map(|()| true)
     }
 
+    /// Before all writers are asked what they do: each of them has seen what was written before this, or
+    /// does so after its next intent.
+    pub(crate) fn synchronize(self) -> Result<(), Reason> {
+        self.bias.synchronize()
+    }
+
     /// Waits until a writer is out of the lock that it has now, if it has one, and has counted what it
     /// did there; false if that takes too long.
     pub(crate) fn leaves(
@@ -289,36 +308,29 @@ impl<'r> Owners<'r> {
         writer: Writer<'_>,
         repair: &impl Repair,
     ) -> Result<u64, Reason> {
-        match self.try_lock(word, writer) {
-            Some(now) => Ok(now),
-            None => self.wait(word, writer, repair),
+        let now = word.load(Acquire);
+        match holder(now) == 0 && writer.lock_quickly(word, now) {
+            true => Ok(now),
+            false => self.lock_by_exchange(word, writer, repair),
         }
     }
 
-    /// The same, if it is free.
-    #[inline(always)]
-    pub(crate) fn try_lock(self, word: &AtomicU64, writer: Writer<'_>) -> Option<u64> {
-        let now = word.load(Relaxed);
-        let locked = now | u64::from(writer.number) << OWNER_SHIFT;
-        let taken = holder(now) == 0 && word.compare_exchange(now, locked, AcqRel, Relaxed).is_ok();
-        taken.then_some(now)
-    }
-
+    /// The same, whoever else may be taking it.
     #[cold]
-    fn wait(
+    pub(crate) fn lock_by_exchange(
         self,
         word: &AtomicU64,
         writer: Writer<'_>,
         repair: &impl Repair,
     ) -> Result<u64, Reason> {
+        self.admit(writer, repair)?;
         let mut patience = Patience::new();
         // How often in a row the lock looked as if nobody held it.
         let mut strange = 0;
         loop {
             let now = word.load(Acquire);
             if holder(now) == 0 {
-                let locked = now | u64::from(writer.number) << OWNER_SHIFT;
-                if word.compare_exchange(now, locked, AcqRel, Relaxed).is_ok() {
+                if writer.exchange(word, now) {
                     return Ok(now);
                 }
                 continue;
@@ -371,7 +383,10 @@ impl Writer<'_> {
                 Operation::Delete | Operation::Undo => return true,
                 Operation::Locked | Operation::Insert => {}
             }
-            if repair.is_held(intent.lock(), self.number) {
+            // The sole writer's lock may be on its way. This is asked first: once it is one of several, its
+            // lock can be seen.
+            let is_shared = self.word(STANDING).load(Acquire) == SHARED;
+            if !is_shared || repair.is_held(intent.lock(), self.number) {
                 return true;
             }
             // It has not got the lock yet, or has released it: after a deletion, it says so now.
@@ -416,11 +431,36 @@ impl Writer<'_> {
         Some(intent)
     }
 
-    /// Takes the lock that was free when its word was `now`, unless that has changed since.
+    /// Takes the lock that was free when its word was `now`, unless that has changed since, or this
+    /// writer has yet to be admitted.
     #[inline(always)]
     pub(crate) fn lock_quickly(&self, word: &AtomicU64, now: u64) -> bool {
-        let locked = now | u64::from(self.number) << OWNER_SHIFT;
-        word.compare_exchange(now, locked, AcqRel, Relaxed).is_ok()
+        barrier::light();
+        match self.word(STANDING).load(Acquire) {
+            SOLE => {
+                let same = word.load(Acquire) == now;
+                if same {
+                    word.store(self.locked(now), Relaxed);
+                }
+                same
+            }
+            SHARED => self.exchange(word, now),
+            _ => false,
+        }
+    }
+
+    /// Takes it, as one of several writers.
+    #[inline(always)]
+    fn exchange(&self, word: &AtomicU64, now: u64) -> bool {
+        let taken = word.compare_exchange(now, self.locked(now), AcqRel, Relaxed).is_ok();
+        fence_after_exchange();
+        taken
+    }
+
+    /// The word of a lock that is free as `now`, with this writer as its holder.
+    #[inline(always)]
+    fn locked(&self, now: u64) -> u64 {
+        now | u64::from(self.number) << OWNER_SHIFT
     }
 
     /// Says that the operation is over.
@@ -432,6 +472,7 @@ impl Writer<'_> {
     /// Makes nothing of what a former owner left, but keeps the sequence.
     fn reset(&self) {
         self.word(MAPPINGS).store(0, Relaxed);
+        self.word(STANDING).store(0, Relaxed);
         self.word(CREATED).store(0, Relaxed);
         self.word(REMOVED).store(0, Relaxed);
         self.end(self.intent());
@@ -478,8 +519,15 @@ impl<'r> Owners<'r> {
     pub(crate) fn enlist(self, number: u32) -> Writer<'r> {
         let writer = self.writer(number).unwrap();
         writer.record[IDENTITY].store(process::identity(), Relaxed);
+        self.bias.enlist(writer);
         self.highest.fetch_max(u64::from(number), Relaxed);
         writer
+    }
+
+    /// As if several had written.
+    #[cfg(loom)]
+    pub(crate) fn share(self) {
+        self.bias.share();
     }
 
     /// Makes all records of this process those of a process that ended with its program image.

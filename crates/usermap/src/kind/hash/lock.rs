@@ -65,8 +65,7 @@ impl<'r> Hash<'r> {
             return None;
         }
         let intent = writer.begin_quickly(bucket)?;
-        let taken = word | u64::from(writer.number) << 52;
-        if head[0].compare_exchange(word, taken, AcqRel, Relaxed).is_err() {
+        if !writer.lock_quickly(&head[0], word) {
             writer.end(intent);
             return None;
         }

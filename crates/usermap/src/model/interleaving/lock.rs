@@ -2,6 +2,7 @@
 
 use super::explore;
 use crate::error::Reason;
+use crate::mem::bias::Bias;
 use crate::mem::mortal::live;
 use crate::mem::owner::{LIMIT, Operation, Owners, Repair, TABLE, Writer, holder};
 use crate::mem::sync::{AtomicU64, Ordering::*};
@@ -9,35 +10,43 @@ use loom::thread;
 use std::sync::Arc;
 
 /// A lock and what it protects: a number that is even unless somebody is changing it.
-struct Locked {
+pub(super) struct Locked {
     words: Box<[AtomicU64]>,
 }
 
 const LOCK: u32 = 7;
 
 impl Locked {
+    /// All writers take it by exchanges.
     fn new() -> Arc<Locked> {
-        Arc::new(Locked { words: (0..TABLE + 4).map(|_| AtomicU64::new(0)).collect() })
+        let locked = Locked::fresh();
+        locked.owners().share();
+        locked
     }
 
-    fn owners(&self) -> Owners<'_> {
-        Owners::new(&self.words[..TABLE], &self.words[TABLE])
+    /// Nobody has taken it yet.
+    pub(super) fn fresh() -> Arc<Locked> {
+        Arc::new(Locked { words: (0..TABLE + 5).map(|_| AtomicU64::new(0)).collect() })
     }
 
-    fn lock(&self) -> &AtomicU64 {
+    pub(super) fn owners(&self) -> Owners<'_> {
+        Owners::new(&self.words[..TABLE], &self.words[TABLE], Bias::new(&self.words[TABLE + 4]))
+    }
+
+    pub(super) fn lock(&self) -> &AtomicU64 {
         &self.words[TABLE + 1]
     }
 
-    fn number(&self) -> &AtomicU64 {
+    pub(super) fn number(&self) -> &AtomicU64 {
         &self.words[TABLE + 2]
     }
 
-    fn repairs(&self) -> &AtomicU64 {
+    pub(super) fn repairs(&self) -> &AtomicU64 {
         &self.words[TABLE + 3]
     }
 
     /// Relaxed loads and stores, so that only the lock's order makes it right.
-    fn change(&self, writer: u32) -> Result<(), Reason> {
+    pub(super) fn change(&self, writer: u32) -> Result<(), Reason> {
         let writer = self.owners().writer(writer).unwrap();
         let intent = writer.begin(LOCK)?;
         let outcome = self.owners().lock(self.lock(), writer, self).map(|word| {
@@ -52,7 +61,7 @@ impl Locked {
     }
 
     /// Enlists a writer and lets it die in its change after so many stores; says whether it did.
-    fn die(&self, stores: u64) -> bool {
+    pub(super) fn die(&self, stores: u64) -> bool {
         let writer = self.owners().enlist(1);
         let died = live(stores, || self.change(1)).is_none();
         writer.bury();
@@ -84,7 +93,7 @@ impl Repair for Locked {
 }
 
 /// Lets several writers change the number at once, then checks that it counts all of them.
-fn compete(locked: &Arc<Locked>, writers: core::ops::Range<u32>, times: u64) {
+pub(super) fn compete(locked: &Arc<Locked>, writers: core::ops::Range<u32>, times: u64) {
     let before = locked.number().load(Relaxed).next_multiple_of(2);
     let all = u64::from(writers.end - writers.start) * times;
     let threads: Vec<_> = writers

@@ -7,6 +7,7 @@
 //! up to a number of preemptions (`LOOM_MAX_PREEMPTIONS` overrides it): nearly all faults of such
 //! code need two or three.
 
+mod bias;
 mod count;
 mod faults;
 mod hash;
@@ -93,7 +94,15 @@ impl Plan {
         std::array::from_fn(|bit| first(bit).unwrap())
     }
 
+    /// A scene in which all writers take locks by exchanges.
     fn scene(&self, keys: &[Key]) -> Arc<Scene> {
+        let scene = self.fresh_scene(keys);
+        scene.owners().share();
+        scene
+    }
+
+    /// One in which nobody has written yet.
+    fn fresh_scene(&self, keys: &[Key]) -> Arc<Scene> {
         let mut region = Region::anonymous(self.words * 8).unwrap();
         self.kind.find_in(&mut region);
         Arc::new(Scene { region, kind: self.kind.clone(), keys: keys.to_vec() })
