@@ -1,6 +1,7 @@
 //! A process that SIGSTOP stops in the middle of an operation, lock in hand or not: readers don't
 //! wait, writers of another bucket go on, writers of the same one do so or give up with EBUSY; and
-//! when the process goes on, nothing is lost.
+//! when the process goes on, nothing is lost. One that was the only writer until then keeps all others
+//! waiting if it is stopped between its intent and its lock, which are a few instructions.
 
 use crate::subject::{code, slot_flags};
 use std::time::Duration;
@@ -27,7 +28,17 @@ const KINDS: [(MapType, u32); 10] = [
     (MapType::PerCpuStack, 24),
 ];
 
+/// Who wrote to the map before the operation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Before {
+    /// Several threads, by turns.
+    Several,
+    /// Only the one that is stopped.
+    Sole,
+}
+
 struct Stage {
+    before: Before,
     map: Map,
     /// The stopped process's key, and one of another bucket.
     keys: [Vec<u8>; 2],
@@ -37,7 +48,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(kind: MapType, value_size: u32) -> Stage {
+    fn new(kind: MapType, value_size: u32, before: Before) -> Stage {
         let is_ring = kind.is_ring();
         let spec = Spec::new(kind, if is_ring { 0 } else { 4 }, value_size, 48);
         let spec = if kind.is_per_cpu() { spec.cpus(2) } else { spec };
@@ -54,7 +65,12 @@ impl Stage {
         };
         let value = |byte| vec![byte; map.value_bytes()];
         let (old, childs, others) = (value(1), value(2), value(3));
-        Stage { map, keys, old, childs, others }
+        let stage = Stage { before, map, keys, old, childs, others };
+        for _ in 0..if before == Before::Several { 20 } else { 0 } {
+            std::thread::scope(|scope| scope.spawn(|| stage.reset()).join()).expect("written");
+            stage.reset();
+        }
+        stage
     }
 
     fn is_ring(&self) -> bool {
@@ -86,9 +102,15 @@ impl Stage {
     }
 
     fn start(&self) -> Result<Tracee, String> {
-        let write = || self.write(&self.childs);
-        let child = Tracee::start(|| assert_eq!(write(), 0), write)?;
-        self.reset();
+        let before = match self.before {
+            Before::Several => &self.childs,
+            Before::Sole => &self.old,
+        };
+        let child =
+            Tracee::start(|| assert_eq!(self.write(before), 0), || self.write(&self.childs))?;
+        if self.before == Before::Several {
+            self.reset();
+        }
         Ok(child)
     }
 
@@ -101,8 +123,9 @@ impl Stage {
         }
     }
 
-    /// Stops a child after so many instructions; says whether the others found the lock taken.
-    fn play(&self, instructions: u64) -> Result<bool, String> {
+    /// Stops a child after so many instructions; says whether the others found the lock taken, and
+    /// whether they could not even go on elsewhere.
+    fn play(&self, instructions: u64) -> Result<[bool; 2], String> {
         let mut child = self.start()?;
         child.step(instructions);
         assert_eq!(child.finished(), None, "stopped too late");
@@ -110,13 +133,15 @@ impl Stage {
         self.check(&self.read(), &[&self.old, &self.childs], "a reader");
         // Another bucket, stripe or slot. A queue that is not per CPU has one lock.
         let kind = self.map.spec().map_type;
-        if kind.is_ring() && kind.is_per_cpu() {
-            let flags = slot_flags(&self.map, 1);
-            assert_eq!(code(self.map.push(&self.others, BPF_ANY | flags)), 0, "another slot");
+        let elsewhere = if kind.is_ring() && kind.is_per_cpu() {
+            code(self.map.push(&self.others, BPF_ANY | slot_flags(&self.map, 1)))
         } else if !kind.is_ring() {
-            let done = code(self.map.update(&self.keys[1], &self.others, BPF_ANY));
-            assert_eq!(done, 0, "another bucket");
-        }
+            code(self.map.update(&self.keys[1], &self.others, BPF_ANY))
+        } else {
+            0
+        };
+        let nowhere = self.before == Before::Sole && elsewhere == EBUSY as u8;
+        assert!(nowhere || elsewhere == 0, "another bucket or slot: errno {elsewhere}");
         let done = self.write(&self.others);
         let busy = done == EBUSY as u8;
         assert!(busy || done == 0, "errno {done}");
@@ -139,13 +164,13 @@ impl Stage {
         assert_eq!(self.write(&self.others), 0, "a write when nobody is stopped");
         let check = self.map.check().expect("checked");
         assert!(check.is_clean(), "{check:?}");
-        Ok(busy)
+        Ok([busy, nowhere])
     }
 }
 
-fn run(kind: MapType, value_size: u32) {
+fn run(kind: MapType, value_size: u32, before: Before) {
     pin();
-    let stage = Stage::new(kind, value_size);
+    let mut stage = Stage::new(kind, value_size, before);
     let mut instructions = 0;
     let mut whole = match stage.start() {
         Ok(child) => child,
@@ -156,17 +181,25 @@ fn run(kind: MapType, value_size: u32) {
         instructions += 1;
     }
     drop(whole);
-    let (mut stops, mut busy) = (0, 0);
+    let (mut stops, mut busy, mut nowhere) = (0, 0, 0);
     while stops < PLACES && busy < BUSY {
+        if before == Before::Sole {
+            stage = Stage::new(kind, value_size, before);
+        }
         let place = stops * 23 % PLACES;
         // Not at the very end, which may be a few instructions earlier next time.
         let found = stage.play(1 + instructions * place / (PLACES + 5)).expect("as before");
-        busy += u64::from(found);
+        busy += u64::from(found[0]);
+        nowhere += u64::from(found[1]);
         stops += 1;
     }
     let of = format!("of {instructions} instructions");
-    println!("death: {kind:?} {value_size}: stopped at {stops} {of}, {busy} times with the lock");
+    println!(
+        "death: {kind:?} {value_size}, {before:?}: stopped at {stops} {of}, {busy} times with the lock, \
+         {nowhere} times about to take it"
+    );
     assert!(busy > 0, "{kind:?}: it was never stopped with its lock");
+    assert!(nowhere <= 1 + stops / 4, "{kind:?}: nobody could go on anywhere");
 }
 
 #[test]
@@ -175,7 +208,9 @@ fn others_carry_on() {
     // Each kind in a thread: they wait most of the time.
     std::thread::scope(|scope| {
         for (kind, value_size) in KINDS {
-            scope.spawn(move || run(kind, value_size));
+            for before in [Before::Several, Before::Sole] {
+                scope.spawn(move || run(kind, value_size, before));
+            }
         }
     });
 }
