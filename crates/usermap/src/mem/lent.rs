@@ -4,7 +4,8 @@
 //! An increment that has a bucket's lock is the only one to change a value there, as long as there are no
 //! pointers: it loads, adds and stores. Once there are, programs add to values without a lock, so it adds
 //! by one locked instruction, too. It looks after it has locked the bucket; so whoever writes 1, and then
-//! waits until every writer is out of the lock that it had, knows that all will add so from then on.
+//! waits until every writer is out of the lock that it had, knows that all will add so from then on. The sole
+//! writer (`bias`) has no fence between the two: before that wait, all threads make a barrier.
 
 use super::owner::{Owners, Patience, Repair};
 use super::sync::{AtomicU64, Ordering::*, fence};
