@@ -334,6 +334,9 @@ impl Inspection<'_> {
                     Some(intent) if intent.lock() >= inner.locks() => {
                         "an operation's lock does not exist"
                     }
+                    _ if identity != 0 && !self.owners.allows_standing(writer) => {
+                        "it takes locks as only another writer may"
+                    }
                     Some(_) => inner.broken_record(writer)?,
                     None => return None,
                 };

@@ -7,7 +7,7 @@ use crate::abi::{errno, map_flags};
 use crate::error::{Reason, Result};
 use crate::kind::redo::REDO;
 use crate::map::{Map, Tried, View};
-use crate::mem::bytes;
+use crate::mem::{bytes, process};
 use rustix::fd::BorrowedFd;
 
 /// A value's place in a map's region, as a program's pointer is. It stays good as long as the map
@@ -105,7 +105,9 @@ impl Map {
     fn lend(&self) -> Tried<()> {
         let numbers = matches!(self.spec().value_size, 1 | 2 | 4 | 8);
         match self.inner.view() {
-            View::Hash(hash) if numbers && self.inner.writable => hash.lend(),
+            View::Hash(hash) if numbers && self.inner.writable => {
+                hash.lend(process::kept(self.inner.serial))
+            }
             _ => Ok(()),
         }
     }

@@ -2,15 +2,15 @@
 //! would have to make one with each operation.
 
 use super::process;
+use crate::error::Reason;
 use std::sync::atomic::{AtomicU64, Ordering::*};
 
-/// The generation of the process for which it was asked whether the kernel does it, twice, and whether it
-/// does.
+/// The generation of the process for which the kernel was asked, twice, and whether it agreed.
 static KNOWN: AtomicU64 = AtomicU64::new(0);
 
 /// Has this process's threads make the barriers that others ask for; false where the kernel does not.
 /// The first time, a process of several threads waits for some milliseconds.
-pub(crate) fn take_part() -> bool {
+pub(crate) fn takes_part() -> bool {
     let generation = process::generation();
     let known = KNOWN.load(Acquire);
     if known >> 1 == generation {
@@ -27,12 +27,16 @@ fn register() -> bool {
     membarrier(MembarrierCommand::RegisterGlobalExpedited).is_ok()
 }
 
-/// Has every thread of those processes that take part make a full barrier at some moment of this call;
-/// false where the kernel does not.
+/// Has every thread of those processes that take part make a full barrier at some moment of this call. An
+/// error where the kernel does not.
 #[cfg(not(any(miri, loom)))]
-pub(crate) fn everywhere() -> bool {
-    use rustix::thread::{MembarrierCommand, membarrier};
-    membarrier(MembarrierCommand::GlobalExpedited).is_ok()
+pub(crate) fn everywhere() -> Result<(), Reason> {
+    use rustix::{io::Errno, thread};
+    match thread::membarrier(thread::MembarrierCommand::GlobalExpedited) {
+        Ok(()) => Ok(()),
+        Err(Errno::NOMEM) => Err(Reason::Busy),
+        Err(_) => Err(Reason::SoleWriter),
+    }
 }
 
 /// No more than the compiler keeps the order here: the rest is for those to make who call [`everywhere`].
@@ -50,12 +54,12 @@ fn register() -> bool {
 }
 
 #[cfg(any(miri, loom))]
-pub(crate) fn everywhere() -> bool {
+pub(crate) fn everywhere() -> Result<(), Reason> {
     super::sync::fence(super::sync::Ordering::SeqCst);
-    true
+    Ok(())
 }
 
 #[cfg(any(miri, loom))]
 pub(crate) fn light() {
-    everywhere();
+    let _ = everywhere();
 }

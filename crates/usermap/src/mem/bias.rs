@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! 11..0   the sole writer's number, 0 if nobody has written yet
+//! 13      passed: the sole one that is leaving can take by a plain store only the lock that its intent names
 //! 14      shared: several write, all of them take locks by exchanges, for good
 //! 15      leaving: another writer has come, and waits until the sole one is out of its operation
 //! 23..16  how often a writer took over from another one that had the map, too
@@ -16,8 +17,8 @@
 //! A writer writes its intent first and looks at its standing then. Who comes sets *leaving*, makes the
 //! sole writer's standing 0, has all other threads make a barrier ([`barrier`]), and looks at the sole
 //! writer's intent: if that had looked before, its intent is seen now; else it sees the 0. It is waited for
-//! only between its intent and its lock, a few instructions: from then on the lock tells others what
-//! they have to know.
+//! only between its intent and its lock, a few instructions, and only by who wants this very lock: from
+//! then on the lock tells others what they have to know.
 //!
 //! A writer that was idle hands over; so a thread may fill a map and another one change it. After some of
 //! that the word is *shared*.
@@ -35,15 +36,19 @@ const OUTSIDE: u64 = 0;
 
 // Of the region's word.
 const NUMBER: u64 = (1 << 12) - 1;
+const PASSED: u64 = 1 << 13;
 const SEVERAL: u64 = 1 << 14;
 const LEAVING: u64 = 1 << 15;
-const STATE: u64 = NUMBER | SEVERAL | LEAVING;
+const LEAVING_PASSED: u64 = LEAVING | PASSED;
+const STATE: u64 = NUMBER | PASSED | SEVERAL | LEAVING;
 const TAKEOVER: u64 = 1 << 16;
 const TAKEOVERS: u64 = 0xff * TAKEOVER;
 const EPOCH: u64 = 1 << 24;
 
 /// How often a writer may take over from another one.
 const MOST_TAKEOVERS: u64 = if cfg!(loom) { 1 } else { 8 };
+/// How often in a row the word may change before that is waited for, too.
+const TURNS: u32 = 64;
 
 /// The word of a region.
 #[derive(Clone, Copy)]
@@ -58,10 +63,23 @@ impl<'r> Bias<'r> {
     }
 
     /// Before all writers are asked what they do: each of them has seen what was written before this, or it
-    /// can be seen what it does.
-    pub(crate) fn synchronize(self) -> Result<(), Reason> {
-        let is_sole = self.word.load(Acquire) & NUMBER != 0;
-        if !is_sole || barrier::everywhere() { Ok(()) } else { Err(Reason::SoleWriter) }
+    /// can be seen what it does. The caller's own record, if it has one, it knows.
+    pub(crate) fn synchronize(self, own: Option<u32>) -> Result<(), Reason> {
+        match (self.word.load(Acquire) & NUMBER) as u32 {
+            0 => Ok(()),
+            sole if Some(sole) == own => Ok(()),
+            _ => barrier::everywhere(),
+        }
+    }
+
+    /// Whether a standing is possible while the word is as it is: one that says it is the sole writer is the
+    /// word's.
+    pub(crate) fn allows(self, writer: Writer<'_>) -> bool {
+        match acquire(writer.word(STANDING)) {
+            OUTSIDE | SHARED => true,
+            SOLE => acquire(self.word) & NUMBER == u64::from(writer.number),
+            _ => false,
+        }
     }
 
     /// A record is given back by who has it, and is in no operation.
@@ -84,7 +102,7 @@ impl<'r> Bias<'r> {
         let (number, state) = (now & NUMBER, now & 0xffff & !NUMBER);
         let possible = match state {
             0 => number <= super::owner::LIMIT.into(),
-            LEAVING => (1..=super::owner::LIMIT.into()).contains(&number),
+            LEAVING | LEAVING_PASSED => (1..=super::owner::LIMIT.into()).contains(&number),
             SEVERAL => number == 0,
             _ => false,
         };
@@ -103,33 +121,37 @@ fn owned(now: u64, number: u32) -> u64 {
 }
 
 impl Owners<'_> {
-    /// Sees to it that a writer is the sole one, or one of several. It has said what it intends, and has no
-    /// lock yet, or one that others can see.
+    /// Sees to it that a writer may take the lock that its intent names, by an exchange at least.
     #[cold]
     pub(crate) fn admit(self, writer: Writer<'_>, repair: &impl Repair) -> Result<(), Reason> {
         let (word, standing) = (self.bias.word, writer.word(STANDING));
         let mut patience = Patience::new();
+        let mut turns = 0;
+        barrier::light();
         while standing.load(Acquire) == OUTSIDE {
             let now = word.load(Acquire);
-            let sole = (now & NUMBER) as u32;
-            let next = if now & SEVERAL != 0 {
-                standing.store(SHARED, Release);
-                return Ok(());
-            } else if now & LEAVING == 0 && (sole == 0 || sole == writer.number) {
-                owned(now, writer.number)
-            } else if sole == writer.number {
-                several(now)
-            } else if now & LEAVING == 0 {
-                now | LEAVING
-            } else {
-                match self.writer(sole) {
-                    Some(other) if sole != 0 => {
-                        self.succeed(now, other, writer, repair, &mut patience)?
-                    }
-                    _ => several(now),
+            let sole = self.writer((now & NUMBER) as u32).filter(|sole| sole.number != 0);
+            let next = match sole {
+                _ if now & SEVERAL != 0 => {
+                    standing.store(SHARED, Release);
+                    return Ok(());
                 }
+                None => owned(now, writer.number),
+                Some(sole) if sole.number == writer.number => match now & LEAVING {
+                    0 => owned(now, writer.number),
+                    _ => several(now),
+                },
+                Some(_) if now & LEAVING == 0 => now | LEAVING,
+                Some(sole) => match self.succeed(now, sole, writer, repair, &mut patience)? {
+                    Some(next) => next,
+                    None => return Ok(()),
+                },
             };
             self.exchange_bias(now, next, writer);
+            turns += 1;
+            if turns > TURNS {
+                patience.wait()?;
+            }
         }
         Ok(())
     }
@@ -137,11 +159,11 @@ impl Owners<'_> {
     /// Changes the word. A writer has its standing before it is the sole one, so that nobody takes it
     /// from it earlier.
     fn exchange_bias(self, now: u64, next: u64, writer: Writer<'_>) {
-        let next = match next & STATE == writer.number.into() && !barrier::take_part() {
+        let next = match next & STATE == u64::from(writer.number) && !barrier::takes_part() {
             true => several(now),
             false => next,
         };
-        let is_sole = next & STATE == writer.number.into();
+        let is_sole = next & STATE == u64::from(writer.number);
         if is_sole {
             writer.word(STANDING).store(SOLE, Relaxed);
         }
@@ -151,8 +173,8 @@ impl Owners<'_> {
         }
     }
 
-    /// Waits until the writer that is leaving takes no lock by a plain store any more; gives what the
-    /// word is to become.
+    /// What the word is to become when a writer has come and the sole one is leaving; nothing if the writer may
+    /// go on before that is known, since it wants another lock than the sole one does. Waits otherwise.
     fn succeed(
         self,
         now: u64,
@@ -160,26 +182,38 @@ impl Owners<'_> {
         writer: Writer<'_>,
         repair: &impl Repair,
         patience: &mut Patience,
-    ) -> Result<u64, Reason> {
+    ) -> Result<Option<u64>, Reason> {
+        let passed = now & PASSED != 0;
+        // The dead do nothing any more.
+        if !passed && (sole.is_free() || self.recover(sole, repair)?) {
+            return Ok(Some(owned(now, writer.number)));
+        }
         sole.word(STANDING).store(OUTSIDE, Release);
-        if !barrier::everywhere() {
-            return Err(Reason::SoleWriter);
+        if !passed {
+            barrier::everywhere()?;
         }
         while self.bias.word.load(Acquire) == now {
             let intent = sole.intent();
             match intent.operation() {
-                Operation::None if sole.is_free() => return Ok(owned(now, writer.number)),
-                Operation::None if now & TAKEOVERS < MOST_TAKEOVERS * TAKEOVER => {
-                    return Ok(owned(now + TAKEOVER, writer.number));
+                // Others may be on their way since it was passed.
+                Operation::None if !passed && now & TAKEOVERS < MOST_TAKEOVERS * TAKEOVER => {
+                    return Ok(Some(owned(now + TAKEOVER, writer.number)));
                 }
-                Operation::Locked if !repair.is_held(intent.lock(), sole.number) => {}
-                _ => return Ok(several(now)),
+                Operation::Locked if !repair.is_held(intent.lock(), sole.number) => {
+                    if !passed {
+                        return Ok(Some(now | PASSED));
+                    }
+                    if intent.lock() != writer.intent().lock() {
+                        return Ok(None);
+                    }
+                }
+                _ => return Ok(Some(several(now))),
             }
             if patience.wait()? {
                 self.recover(sole, repair)?;
             }
         }
-        Ok(now)
+        Ok(Some(now))
     }
 }
 

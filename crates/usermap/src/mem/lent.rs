@@ -33,21 +33,31 @@ impl<'r> Lent<'r> {
         self.word.load(Acquire) != NOBODY
     }
 
-    /// Before pointers are given out. Busy if somebody is stopped in the middle of a change.
+    /// Before pointers are given out, to who has the record `own`, if any. Busy if somebody is stopped in the middle of a change.
     #[inline(always)]
-    pub(crate) fn lend(self, owners: Owners<'_>, repair: &impl Repair) -> Result<(), Reason> {
+    pub(crate) fn lend(
+        self,
+        owners: Owners<'_>,
+        own: Option<u32>,
+        repair: &impl Repair,
+    ) -> Result<(), Reason> {
         if self.word.load(Acquire) == LENT {
             return Ok(());
         }
-        self.lend_first(owners, repair)
+        self.lend_first(owners, own, repair)
     }
 
     #[cold]
     #[inline(never)]
-    fn lend_first(self, owners: Owners<'_>, repair: &impl Repair) -> Result<(), Reason> {
+    fn lend_first(
+        self,
+        owners: Owners<'_>,
+        own: Option<u32>,
+        repair: &impl Repair,
+    ) -> Result<(), Reason> {
         self.word.store(SOON, Release);
         fence(SeqCst);
-        owners.synchronize()?;
+        owners.synchronize(own)?;
         let mut patience = Patience::new();
         for writer in owners.taken() {
             if !owners.leaves(writer, repair, &mut patience)? {

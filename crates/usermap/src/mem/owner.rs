@@ -204,6 +204,8 @@ impl<'r> Owners<'r> {
     /// Takes a record: a free one, else that of a dead process.
     pub(crate) fn claim(self, repair: &impl Repair) -> Result<u32, Reason> {
         let identity = process::identity();
+        // Before any operation: it may take a while.
+        barrier::takes_part();
         for attempt in 0..2 {
             for number in 1..=LIMIT {
                 let Some(writer) = self.writer(number) else { continue };
@@ -275,9 +277,14 @@ impl<'r> Owners<'r> {
     }
 
     /// Before all writers are asked what they do: each of them has seen what was written before this, or
-    /// does so after its next intent.
-    pub(crate) fn synchronize(self) -> Result<(), Reason> {
-        self.bias.synchronize()
+    /// does so after its next intent. `own` is the caller's number, if it knows it.
+    pub(crate) fn synchronize(self, own: Option<u32>) -> Result<(), Reason> {
+        self.bias.synchronize(own)
+    }
+
+    /// Whether a record's standing is possible.
+    pub(crate) fn allows_standing(self, writer: Writer<'_>) -> bool {
+        self.bias.allows(writer)
     }
 
     /// Waits until a writer is out of the lock that it has now, if it has one, and has counted what it
@@ -440,7 +447,7 @@ impl Writer<'_> {
             SOLE => {
                 let same = word.load(Acquire) == now;
                 if same {
-                    word.store(self.locked(now), Relaxed);
+                    word.store(self.locked(now), Release);
                 }
                 same
             }

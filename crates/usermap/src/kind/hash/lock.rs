@@ -1,5 +1,5 @@
 //! Taking a bucket's lock for a change of a key, and releasing it. The bucket's word is the lock
-//! (`mem::owner`): the short way finds first and locks with one exchange, the long way waits.
+//! (`mem::owner`): the short way finds first and locks the word that it found, the long way waits.
 
 use super::bucket::{LINK, may_lead_to};
 use super::{Hash, Slot, hashing};
@@ -27,7 +27,7 @@ pub(super) enum Found {
 }
 
 impl<'r> Hash<'r> {
-    /// Finds a key among the places and locks its bucket, in this order: the exchange that takes
+    /// Finds a key among the places and locks its bucket, in this order: what takes
     /// the lock checks at the same time that nothing changed since, and its wait for the memory
     /// overlaps the find's. Nothing where that is not all: the key may be in a node, or others
     /// are at the bucket.

@@ -236,8 +236,8 @@ impl<'r> Hash<'r> {
 
     /// Before pointers to values are given out.
     #[inline]
-    pub(crate) fn lend(&self) -> Result<(), Reason> {
-        header::lent(self.words).lend(self.owners(), self)
+    pub(crate) fn lend(&self, own: Option<u32>) -> Result<(), Reason> {
+        header::lent(self.words).lend(self.owners(), own, self)
     }
 
     #[inline(always)]

@@ -5,7 +5,7 @@
 //! ways (`read.rs`, `change.rs`): each function here gives nothing then.
 //!
 //! Layout, commits and orders of memory are the same on both ways. A writer finds first and locks
-//! then, with an exchange that fails if anything changed since; so nothing it does before needs to
+//! then, which fails if anything changed since; so nothing it does before needs to
 //! be taken back.
 //!
 //! Lengths are those of the slices given, which must be the map's: where they are known when

@@ -1,6 +1,6 @@
 //! Stacks: values go in and out at the top.
 //!
-//! The top's version is another one after every change, so an exchange of it fails if anything changed
+//! The top's version is another one after every change, so it is not locked if anything changed
 //! since it was read. A push onto a full stack drops the oldest value: the place of the oldest moves
 //! on, which is its commit, and then the version.
 

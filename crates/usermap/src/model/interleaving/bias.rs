@@ -121,6 +121,52 @@ fn one_inserts_beside_the_sole_one() {
     });
 }
 
+/// A bucket is written to by the sole one, another one by who comes, and the first one by a third.
+#[test]
+fn two_come_to_two_buckets() {
+    let map = Plan::new(MapType::Hash, 4, 8, 4);
+    let keys = [map.keys::<1>(0)[0], map.keys::<1>(1)[0]];
+    explore(2, move || {
+        let scene = map.fresh_scene(&keys);
+        let add = |scene: &Scene, writer, key: usize| {
+            let (hash, key) = (scene.hash(), scene.keys[key]);
+            hash.add(scene.writer(writer), &key, None, 8, 1, Presence::Any).unwrap();
+        };
+        (1..4).for_each(|writer| drop(scene.enlist(writer)));
+        add(&scene, 1, 0);
+        add(&scene, 1, 1);
+        let threads = [(1, 0), (2, 1)].map(|(writer, key)| {
+            let scene = scene.clone();
+            thread::spawn(move || add(&scene, writer, key))
+        });
+        add(&scene, 3, 0);
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        for (key, sum) in scene.keys.iter().zip([3_u64, 2]) {
+            let mut value = [0; 8];
+            assert!(scene.hash().get(key, &mut value).unwrap());
+            assert_eq!(u64::from_ne_bytes(value), sum, "an increment was lost");
+        }
+    });
+}
+
+/// Others go on elsewhere while the sole one is stopped between its intent and its lock.
+#[test]
+fn the_sole_one_is_stopped() {
+    let map = Plan::new(MapType::Hash, 4, 16, 4);
+    let keys = [map.keys::<1>(0)[0], map.keys::<1>(1)[0]];
+    explore(3, move || {
+        let scene = map.fresh_scene(&keys);
+        (1..4).for_each(|writer| drop(scene.enlist(writer)));
+        scene.set(1, scene.keys[0], 1).unwrap();
+        assert_eq!(live(1, || scene.set(1, scene.keys[0], 2)), None, "it stays there");
+        let other = scene.clone();
+        let thread = thread::spawn(move || other.set(2, other.keys[1], 3).unwrap());
+        scene.set(3, scene.keys[1], 3).unwrap();
+        thread.join().unwrap();
+        assert_eq!(scene.get(scene.keys[1]), Some(3));
+    });
+}
+
 #[test]
 fn pointers_are_lent_while_the_sole_one_adds() {
     let map = Plan::new(MapType::Hash, 4, 8, 2);
@@ -136,7 +182,7 @@ fn pointers_are_lent_while_the_sole_one_adds() {
         let other = scene.clone();
         let thread = thread::spawn(move || {
             let hash = other.hash();
-            hash.lend().unwrap();
+            hash.lend(None).unwrap();
             let slot = hash.lookup(&key, |_, slot, _| Ok(slot)).unwrap();
             bytes::add(&hash.value(slot.unwrap(), 0)[0], 0, 8, 8);
         });

@@ -223,7 +223,7 @@ fn pointers_are_lent_while_somebody_adds() {
         let other = scene.clone();
         let thread = thread::spawn(move || {
             let hash = other.hash();
-            hash.lend().unwrap();
+            hash.lend(None).unwrap();
             let slot = hash.lookup(&key, |_, slot, _| Ok(slot)).unwrap();
             bytes::add(&hash.value(slot.unwrap(), 0)[0], 0, 8, 8);
         });
