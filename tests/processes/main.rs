@@ -6,6 +6,7 @@ mod create;
 mod handles;
 mod killed;
 mod leases;
+mod sandbox;
 mod script;
 mod together;
 
