@@ -334,10 +334,11 @@ impl Inspection<'_> {
                     Some(intent) if intent.lock() >= inner.locks() => {
                         "an operation's lock does not exist"
                     }
-                    _ if identity != 0 && !self.owners.allows_standing(writer) => {
+                    Some(_) => inner.broken_record(writer)?,
+                    // Who is about to change who is the sole writer is in an operation.
+                    None if identity != 0 && !self.owners.allows_standing(writer) => {
                         "it takes locks as only another writer may"
                     }
-                    Some(_) => inner.broken_record(writer)?,
                     None => return None,
                 };
                 // Of the same operation: what it says is written after it begins.

@@ -3,7 +3,8 @@
 
 use super::*;
 use crate::header::{FROZEN, HINT, STAMP};
-use crate::kind::hash::Hash;
+use crate::kind::hash::{Hash, Presence, Value};
+use crate::mem::mortal::live;
 use crate::{MapType, MapTypes, Spec, abi::map_flags};
 
 /// Entries of the maps here; all of them fit into three buckets and their chains.
@@ -554,4 +555,26 @@ fn a_finding_says_what_where_and_why() {
     word(&map, lock + 8).store(999, Relaxed);
     let text = map.check().unwrap().findings[0].to_string();
     assert!(text.starts_with("ring 0 (0x3e7): the place of the oldest value"), "{text}");
+}
+
+/// A writer that dies while it becomes the sole one, takes over, or gives its record back has damaged nothing.
+#[test]
+fn a_sole_writer_that_died_on_its_way() {
+    for (others, stores) in (0..30).flat_map(|stores| [(false, stores), (true, stores)]) {
+        let map = Map::create(&Spec::new(MapType::Hash, 4, 8, 4)).unwrap();
+        let inner = &*map.inner;
+        let update = |key: u8| {
+            let writer = inner.writer().unwrap();
+            hash(&map).update(writer, &[key; 4], Value::Whole(&[9; 8]), Presence::Any).unwrap();
+            writer.number
+        };
+        if others {
+            std::thread::scope(|scope| scope.spawn(|| update(1)).join().unwrap());
+        }
+        inner.writer().unwrap();
+        live(stores, || inner.owners().release(update(2)));
+        inner.owners().bury();
+        let check = map.check().unwrap();
+        assert!(check.is_clean(), "after {stores} stores: {:?}", check.findings);
+    }
 }

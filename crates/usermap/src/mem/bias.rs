@@ -84,6 +84,7 @@ impl<'r> Bias<'r> {
 
     /// A record is given back by who has it, and is in no operation.
     pub(crate) fn give_back(self, writer: Writer<'_>) {
+        writer.word(STANDING).store(OUTSIDE, Relaxed);
         let now = self.word.load(Relaxed);
         if now & STATE == u64::from(writer.number) {
             let nobody = (now & !(STATE | TAKEOVERS)).wrapping_add(EPOCH);
@@ -188,8 +189,8 @@ impl Owners<'_> {
         if !passed && (sole.is_free() || self.recover(sole, repair)?) {
             return Ok(Some(owned(now, writer.number)));
         }
-        sole.word(STANDING).store(OUTSIDE, Release);
         if !passed {
+            sole.word(STANDING).store(OUTSIDE, Release);
             barrier::everywhere()?;
         }
         while self.bias.word.load(Acquire) == now {

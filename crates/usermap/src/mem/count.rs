@@ -15,8 +15,8 @@
 //! it may take room back from others, which do so by exchanges meanwhile. A writer looks at the lock
 //! after it has locked a bucket; so who has taken `taking`, and then waits until each of the others is
 //! out of the bucket that it had, knows that none of them is about to store (`Owners::is_busy`). A sole writer
-//! (`bias`) locks without a fence; but whoever else wants `taking` has been admitted by then, which waited until
-//! that lock could be seen.
+//! (`bias`) locks without a fence; but whoever else wants `taking` has been admitted by then: either that lock
+//! can be seen, or its writer's standing says that it may be on its way.
 //!
 //! An intent has the sequence that the share has once it is counted: so whether a dead writer counted
 //! can be told, and whoever cleans up after it counts once.

@@ -271,6 +271,8 @@ impl<'r> Owners<'r> {
         if word.compare_exchange(identity, own, AcqRel, Relaxed).is_err() {
             return Ok(false);
         }
+        // A record that is nobody's takes no locks.
+        writer.word(STANDING).store(0, Release);
         let outcome = repair.repair(writer);
         word.store(0, Release);
         outcome.map(|()| true)

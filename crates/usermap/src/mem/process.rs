@@ -89,11 +89,23 @@ fn compute_identity() -> u64 {
         | spaces & SPACE_MASK
 }
 
-/// A number that differs between the program images that a process runs one after the other.
+/// A number that differs between the program images that a process runs one after the other, and is the same
+/// for all copies of this library in one of them: of the bytes that execve(2) makes at random.
+#[cfg(not(any(miri, loom)))]
 fn image() -> u64 {
-    use std::hash::BuildHasher;
-    static NUMBER: Found = Found::new();
-    NUMBER.get(|| std::hash::RandomState::new().hash_one(0_u64) as u32).into()
+    // SAFETY: the call takes a number and reads what execve(2) left.
+    let random = unsafe { libc::getauxval(libc::AT_RANDOM) } as *const u64;
+    if random.is_null() {
+        return 0;
+    }
+    // SAFETY: the kernel says that there are 16 bytes (getauxval(3)), which nobody writes to.
+    let random = unsafe { random.read_unaligned() };
+    random ^ random >> 32
+}
+
+#[cfg(any(miri, loom))]
+fn image() -> u64 {
+    0
 }
 
 /// Hashes of what identifies the machine's boot and the namespaces; 0 where it cannot be read.
