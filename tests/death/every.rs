@@ -36,6 +36,7 @@ impl Base {
             act,
             parts,
             used: true,
+            sole: false,
         }
     }
 
@@ -323,4 +324,24 @@ fn queue_and_stack() {
 fn percpu_queue_and_stack() {
     run(ring(&Base::new("per-CPU queue 24", spec(MapType::PerCpuQueue, 24, 5), 3)));
     run(ring(&Base::new("per-CPU stack 24", spec(MapType::PerCpuStack, 24, 5), 3)));
+}
+
+/// Operations that are one change, each by a process that is the only one to have written to the map.
+#[test]
+fn sole_writers() {
+    let one = |scenario: &Scenario| {
+        let name = scenario.name.rsplit(": ").next().unwrap_or_default();
+        let many = ["batch", "range", "retain", "clear", "drain", "first", "program"];
+        !many.iter().any(|many| name.contains(many))
+    };
+    let all = [
+        hash(&Base::new("hash 4/8", spec(MapType::Hash, 8, 12), 8)),
+        hash(&chain("hash 4/40 in one bucket", MapType::Hash, 40)),
+        hash(&Base::new("per-CPU hash 4/24", spec(MapType::PerCpuHash, 24, 12), 8)),
+        array(&Base::new("array 40", spec(MapType::Array, 40, 4), 4)),
+        ring(&Base::new("queue 24", spec(MapType::Queue, 24, 5), 3)),
+        ring(&Base::new("stack 24", spec(MapType::Stack, 24, 5), 3)),
+    ];
+    let sole = all.into_iter().flatten().filter(one).map(Scenario::by_the_sole_writer);
+    run(sole.collect());
 }

@@ -32,6 +32,15 @@ pub struct Scenario {
     pub parts: Parts,
     /// Whether the thread has written to the map before.
     pub used: bool,
+    /// Whether nobody else has: each process has a new map then, which it fills itself.
+    pub sole: bool,
+}
+
+impl Scenario {
+    /// The same by a map's sole writer, whose locks are taken otherwise.
+    pub fn by_the_sole_writer(self) -> Scenario {
+        Scenario { name: format!("{}, by the sole writer", self.name), sole: true, ..self }
+    }
 }
 
 /// A value that a number names, as long as `map` has them.
@@ -97,21 +106,37 @@ impl Killed {
             longest: Duration::ZERO,
         };
         // What each prefix of the operation leaves, by doing it.
-        killed.reset();
+        killed.refill();
         let parts = (killed.scenario.parts)(&killed.map);
         for done in 0..=parts.len() {
-            killed.reset();
+            killed.refill();
             for part in &parts[..done] {
                 let _ = part(&killed.map);
             }
             let content = killed.read_all();
             killed.states.push(content);
         }
-        killed.reset();
+        killed.refill();
         let _ = (killed.scenario.act)(&killed.map);
         let whole = killed.read_all();
         assert_eq!(Some(&whole), killed.states.last(), "the parts are not the operation");
         killed
+    }
+
+    /// Makes it what it is before the operation.
+    fn refill(&self) {
+        let (map, Scenario { keys, start, .. }) = (&self.map, &self.scenario);
+        map.clear().expect("cleared");
+        for (i, key) in keys.iter().enumerate().take(*start) {
+            let value = value(map, i as u64);
+            if self.is_ring() {
+                for cpu in 0..map.cpus() {
+                    map.push(&value, slot_flags(map, cpu)).expect("pushed");
+                }
+            } else {
+                map.update(key, &value, BPF_ANY).expect("put there");
+            }
+        }
     }
 
     fn is_ring(&self) -> bool {
@@ -346,8 +371,16 @@ fn reopen(map: &Map) -> Map {
 }
 
 impl Subject for Killed {
+    fn renew(&mut self) {
+        if self.scenario.sole {
+            self.map = Map::create(&self.scenario.spec).expect("a map");
+        }
+    }
+
     fn prepare(&self) {
-        if self.scenario.used {
+        if self.scenario.sole {
+            self.refill();
+        } else if self.scenario.used {
             let _ = (self.scenario.act)(&self.map);
             // So that what the process wrote last, and keeps beside the map, is not the new value.
             let other = value(&self.map, 55);
@@ -359,17 +392,8 @@ impl Subject for Killed {
     }
 
     fn reset(&mut self) {
-        let (map, Scenario { keys, start, .. }) = (&self.map, &self.scenario);
-        map.clear().expect("cleared");
-        for (i, key) in keys.iter().enumerate().take(*start) {
-            let value = value(map, i as u64);
-            if self.is_ring() {
-                for cpu in 0..map.cpus() {
-                    map.push(&value, slot_flags(map, cpu)).expect("pushed");
-                }
-            } else {
-                map.update(key, &value, BPF_ANY).expect("put there");
-            }
+        if !self.scenario.sole {
+            self.refill();
         }
     }
 

@@ -8,7 +8,7 @@
 //! 14      shared: several write, all of them take locks by exchanges, for good
 //! 15      leaving: another writer has come, and waits until the sole one is out of its operation
 //! 23..16  how often a writer took over from another one that had the map, too
-//! 63..24  changes with every change, so that nobody takes a word of before for this one
+//! 63..24  another one whenever who writes changes, so that nobody takes a word of before for this one
 //! ```
 //!
 //! and each writer's record has its standing: [`SOLE`], [`SHARED`], or 0 until it is
@@ -185,11 +185,11 @@ impl Owners<'_> {
         patience: &mut Patience,
     ) -> Result<Option<u64>, Reason> {
         let passed = now & PASSED != 0;
-        // The dead do nothing any more.
-        if !passed && (sole.is_free() || self.recover(sole, repair)?) {
-            return Ok(Some(owned(now, writer.number)));
-        }
         if !passed {
+            // The dead do nothing any more.
+            if sole.is_free() || self.recover(sole, repair)? {
+                return Ok(Some(owned(now, writer.number)));
+            }
             sole.word(STANDING).store(OUTSIDE, Release);
             barrier::everywhere()?;
         }
