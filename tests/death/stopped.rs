@@ -2,7 +2,7 @@
 //! wait, writers of another bucket go on, writers of the same one do so or give up with EBUSY; and
 //! when the process goes on, nothing is lost.
 
-use crate::subject::{code, slot_flags};
+use crate::subject::{code, slot_flags, write_by_turns};
 use std::time::Duration;
 use usermap::abi::{BPF_ANY, errno::EBUSY, map_flags};
 use usermap::{Map, MapType, Spec};
@@ -65,9 +65,8 @@ impl Stage {
         let value = |byte| vec![byte; map.value_bytes()];
         let (old, childs, others) = (value(1), value(2), value(3));
         let stage = Stage { before, map, keys, old, childs, others };
-        for _ in 0..if before == Before::Several { 20 } else { 0 } {
-            std::thread::scope(|scope| scope.spawn(|| stage.reset()).join()).expect("written");
-            stage.reset();
+        if before == Before::Several {
+            write_by_turns(|| stage.reset());
         }
         stage
     }

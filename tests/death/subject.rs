@@ -58,6 +58,14 @@ pub fn slot_flags(map: &Map, cpu: u32) -> u64 {
     if map.spec().map_type.is_per_cpu() { cpu_flags(cpu) } else { 0 }
 }
 
+/// Lets two threads write by turns, so often that a map has no sole writer any more.
+pub fn write_by_turns(write: impl Fn() + Sync) {
+    for _ in 0..20 {
+        std::thread::scope(|scope| scope.spawn(&write).join()).expect("written");
+        write();
+    }
+}
+
 /// Takes all values out of a queue or stack.
 fn drain(map: &Map) -> Vec<Vec<Vec<u8>>> {
     let mut rings = vec![Vec::new(); map.cpus() as usize];
@@ -98,6 +106,13 @@ pub struct Killed {
 impl Killed {
     pub fn new(scenario: Scenario) -> Killed {
         let map = Map::create(&scenario.spec).expect("a map");
+        if !scenario.sole {
+            let (value, key) = (value(&map, 0), scenario.keys.first());
+            write_by_turns(|| match key.filter(|_| !map.spec().map_type.is_ring()) {
+                Some(key) => map.update(key, &value, BPF_ANY).expect("updated"),
+                None => map.push(&value, BPF_EXIST).expect("pushed"),
+            });
+        }
         let mut killed = Killed {
             map,
             scenario,
